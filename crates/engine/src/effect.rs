@@ -1,0 +1,52 @@
+//! Everything the engine can ask of the outside world.
+
+use serde::{Deserialize, Serialize};
+use vertice_model::{Containment, Detection, EffectId, Position, Question, Run, Threat};
+
+/// Something the engine wants from the outside world.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Effect {
+    /// Derived from the log position of the input that caused it.
+    pub id: EffectId,
+    /// What it wants.
+    pub kind: EffectKind,
+}
+
+/// What the engine can want.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub enum EffectKind {
+    /// This is how things stand now: tell the read model and whoever listens. A record with the id of
+    /// an earlier one takes its place.
+    Publish(Record),
+    /// A person must be asked. The question's own record is published beside.
+    Ask(Question),
+}
+
+/// A published fact.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "record")]
+pub enum Record {
+    /// A judged hit.
+    Detection(Detection),
+    /// A threat as it stands.
+    Threat(Threat),
+    /// A run as it stands.
+    Run(Run),
+    /// A question as it stands.
+    Question(Question),
+    /// A containment as it stands.
+    Containment(Containment),
+    /// A raw event that no mapping could read: the dead letter.
+    Refused(RefusedEvent),
+}
+
+/// A raw event that was accepted and could not be read. Its bytes stay in the log.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, utoipa::ToSchema)]
+pub struct RefusedEvent {
+    /// Where it stands in the log.
+    pub position: Position,
+    /// Where it came from.
+    pub origin: String,
+    /// Why.
+    pub reason: String,
+}

@@ -1,0 +1,77 @@
+//! Everything that can reach the engine.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use vertice_model::{ContainmentId, Position, Principal, QuestionId, RawEvent, ThreatId, Timestamp, VerdictKind};
+
+use crate::Content;
+
+/// Everything that can reach the engine. What is not listed here can not change its state.
+///
+/// This is also what the log keeps, so a variant is never removed and never changes its place.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub enum Input {
+    /// Raw events, in the order in which they were accepted. The first has the position of the stamp,
+    /// each further one the next.
+    Events(Vec<RawEvent>),
+    /// The rules, mappings and playbooks that are in force from here on. The log keeps their files.
+    Content(Arc<Content>),
+    /// A person's answer to a question.
+    Answer {
+        /// Which.
+        question: QuestionId,
+        /// Yes or no.
+        approve: bool,
+        /// The digest of the plan that the person saw; an answer to another plan is void.
+        plan_digest: String,
+        /// Who.
+        by: Principal,
+    },
+    /// A person's judgement of a threat. It closes the threat, unless it confirms it.
+    Verdict {
+        /// Which.
+        threat: ThreatId,
+        /// What it is.
+        verdict: VerdictKind,
+        /// Why, in their words.
+        note: String,
+        /// Who.
+        by: Principal,
+    },
+    /// A person takes a containment back.
+    Release {
+        /// Which.
+        containment: ContainmentId,
+        /// Why, in their words.
+        reason: String,
+        /// Who.
+        by: Principal,
+    },
+    /// Time passed: what is due at the stamp's time falls due. Logged only when something is due.
+    Tick,
+}
+
+impl Input {
+    /// How many log positions it takes: one for each event, one for anything else.
+    #[must_use]
+    pub fn positions(&self) -> u64 {
+        match self {
+            Input::Events(events) => events.len() as u64,
+            Input::Content(_)
+            | Input::Answer { .. }
+            | Input::Verdict { .. }
+            | Input::Release { .. }
+            | Input::Tick => 1,
+        }
+    }
+}
+
+/// Where an input stands in the log, and when it was accepted.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Stamp {
+    /// Its place; the first place of a batch of events.
+    pub position: Position,
+    /// When it was accepted. Never earlier than that of the input before it.
+    pub now: Timestamp,
+}

@@ -1,0 +1,22 @@
+//! The pipeline as a pure step function: one [`Input`] in, [`Effect`]s out.
+//!
+//! Nothing here does I/O, reads a clock, spawns a thread or draws a random number: the same inputs at
+//! the same times give the same effects and the same state, so the log of inputs is the system of record.
+//!
+//! The stages ([`normalize`], [`detect`], [`gather`], [`decide`]) do not import each other; only
+//! `engine.rs` composes them.
+
+pub mod content;
+pub mod decide;
+pub mod detect;
+mod effect;
+mod engine;
+pub mod gather;
+mod input;
+pub mod limits;
+pub mod normalize;
+
+pub use content::{Content, ContentError, ContentFile};
+pub use effect::{Effect, EffectKind, Record, RefusedEvent};
+pub use engine::{Engine, Screened};
+pub use input::{Input, Stamp};

@@ -1,0 +1,1 @@
+//! Every bound of the engine, with how its number was found.

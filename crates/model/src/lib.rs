@@ -1,0 +1,44 @@
+//! The vocabulary of Vertice: one word per thing, with its invariants.
+//!
+//! | word | what it is |
+//! |---|---|
+//! | raw event | bytes a sensor wrote, as they were accepted, with where they came from |
+//! | event | a raw event read by its mapping: a time, an entity, log sources, named fields |
+//! | hit | a rule, indicator or model matched an event |
+//! | detection | a judged hit, with severity, confidence and ATT&CK techniques |
+//! | threat | the detections of one actor or entity over time: the case |
+//! | playbook | what to do about a class of threat, written down beforehand |
+//! | run | one playbook planned for one threat: its steps and what became of each |
+//! | action | one step's change to the world; it has an inverse and a lease |
+//! | question | what a person is asked before an action; the answer is an approval or a denial |
+//! | containment | an action's lasting effect on an entity, with a lease and a stage |
+//! | receipt | what the world answered to an action |
+//! | verdict | a person's judgement of a threat |
+//! | indicator | something known to be bad: an address, a domain, a hash |
+//! | decoy, session | a deceptive host, and one visit to it |
+//! | consultation, opinion | a question to a language model, and its answer |
+//!
+//! Nothing here does I/O or reads a clock.
+
+mod attack;
+mod detection;
+mod entity;
+mod event;
+mod grade;
+mod ids;
+pub mod limits;
+mod response;
+mod threat;
+mod time;
+
+pub use attack::{Tactic, Technique, TechniqueError};
+pub use detection::{Detection, Matched};
+pub use entity::{Entity, EntityKind};
+pub use event::{Event, Fields, LogSource, RawEvent, Refusal, Value};
+pub use grade::{Confidence, Severity, UnknownSeverity};
+pub use ids::{ContainmentId, DetectionId, EffectId, EventId, Id, Position, QuestionId, RunId, ThreatId};
+pub use response::{
+    Containment, ContainmentState, OnTimeout, Question, QuestionState, Run, RunState, Stage, Step, StepState,
+};
+pub use threat::{Principal, TechniqueSeen, Threat, ThreatState, Verdict, VerdictKind};
+pub use time::{Timestamp, TimestampError};

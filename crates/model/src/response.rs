@@ -1,0 +1,226 @@
+//! What is done about a threat: runs of playbooks, the questions they ask, and what they leave behind.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{ContainmentId, Entity, Principal, QuestionId, RunId, Severity, ThreatId, Timestamp};
+
+/// One playbook planned for one threat. The `defense.responses` record once it has ended.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, utoipa::ToSchema)]
+pub struct Run {
+    /// Derived from the threat, the playbook, and how often it ran for it before.
+    pub run_id: RunId,
+    /// The playbook's file name without its ending.
+    pub playbook_id: String,
+    /// The playbook's `version`.
+    pub playbook_version: String,
+    /// What it is for.
+    pub threat_id: ThreatId,
+    /// BLAKE3 of the plan's canonical form, in hexadecimal: what an approval is bound to.
+    pub plan_digest: String,
+    /// Where it stands.
+    pub state: RunState,
+    /// True only when actions were really carried out and each met its success criteria. Never true of
+    /// a simulated run.
+    pub success: bool,
+    /// Whether every action of it was only checked and recorded.
+    pub simulated: bool,
+    /// How many actions were really carried out: 0 of a simulated run.
+    pub actions_executed: u32,
+    /// Its actions, each after those it depends on.
+    pub steps: Vec<Step>,
+    /// When it was planned.
+    pub planned_at: Timestamp,
+    /// When it last changed.
+    pub timestamp: Timestamp,
+}
+
+/// Where a run stands.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RunState {
+    /// A question of it waits for a person.
+    Waiting,
+    /// Every step has ended.
+    Ended,
+    /// Taken back: its containments were released because of a verdict or by a person.
+    RolledBack,
+}
+
+/// One action of a run.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, utoipa::ToSchema)]
+pub struct Step {
+    /// The action's `id` in the playbook.
+    pub action_id: String,
+    /// The action's `type`, such as `firewall_rule`.
+    pub action_type: String,
+    /// Its parameters, every `${…}` filled.
+    pub parameters: BTreeMap<String, String>,
+    /// What would undo it, in words.
+    pub inverse: String,
+    /// How long it lasts if nothing ends it earlier; `None` for what is over at once, such as a message.
+    pub lease_s: Option<u64>,
+    /// Whom it would touch.
+    pub touches: Vec<Entity>,
+    /// The actions it comes after, by `id`.
+    pub depends_on: Vec<String>,
+    /// What became of it.
+    pub state: StepState,
+    /// The question that was asked about it.
+    pub question_id: Option<QuestionId>,
+}
+
+/// What became of a step.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case", tag = "is")]
+pub enum StepState {
+    /// It waits for the steps it depends on.
+    Pending,
+    /// It waits for a person's answer.
+    Asked,
+    /// Every check was passed and it was recorded; nothing was done, for Vertice only observes.
+    Simulated,
+    /// A check forbade it.
+    Refused {
+        /// Which, and why.
+        reason: String,
+    },
+    /// A person said no, or nobody answered in time.
+    Denied {
+        /// Who, or that nobody did.
+        reason: String,
+    },
+    /// A step it depends on did not come about.
+    Skipped {
+        /// Which.
+        reason: String,
+    },
+    /// It was taken back.
+    Released,
+}
+
+/// What a person is asked before an action.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, utoipa::ToSchema)]
+pub struct Question {
+    /// Derived from the run and the action.
+    pub question_id: QuestionId,
+    /// The run that asks.
+    pub run_id: RunId,
+    /// The threat it is about.
+    pub threat_id: ThreatId,
+    /// The playbook that asks.
+    pub playbook_id: String,
+    /// The action asked about.
+    pub action_id: String,
+    /// The action's type.
+    pub action_type: String,
+    /// The playbook's `hotl_prompt`, filled.
+    pub prompt: String,
+    /// How bad the threat was when it was asked.
+    pub severity: Severity,
+    /// The plan the answer is bound to.
+    pub plan_digest: String,
+    /// Whether a yes only records the action.
+    pub simulated: bool,
+    /// What happens when nobody answers.
+    pub on_timeout: OnTimeout,
+    /// When it was asked.
+    pub asked_at: Timestamp,
+    /// When it is too late to answer.
+    pub expires_at: Timestamp,
+    /// Where it stands.
+    pub state: QuestionState,
+    /// Who answered, and when.
+    pub answered: Option<(Principal, Timestamp)>,
+}
+
+/// What happens to a question that nobody answers in time.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnTimeout {
+    /// The answer is no.
+    #[default]
+    Deny,
+    /// It is asked once more, as urgent, and then the answer is no.
+    Escalate,
+    /// The answer is yes. Only for a reversible action on a critical threat.
+    Execute,
+}
+
+/// Where a question stands.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum QuestionState {
+    /// It waits for an answer.
+    Waiting,
+    /// A person said yes.
+    Approved,
+    /// A person said no.
+    Denied,
+    /// Nobody answered in time, and its `on_timeout` was carried out.
+    TimedOut,
+    /// It no longer matters: its threat was judged, or its run was taken back.
+    Withdrawn,
+}
+
+/// An action's lasting effect on an entity, with a lease and a stage.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, utoipa::ToSchema)]
+pub struct Containment {
+    /// Derived from the run and the action.
+    pub containment_id: ContainmentId,
+    /// The run it came from.
+    pub run_id: RunId,
+    /// The threat it is about.
+    pub threat_id: ThreatId,
+    /// The playbook it came from.
+    pub playbook_id: String,
+    /// The action it came from.
+    pub action_id: String,
+    /// The action's type.
+    pub action_type: String,
+    /// Whom it holds.
+    #[serde(flatten)]
+    pub entity: Entity,
+    /// Whether it is only recorded, and nothing in the world was changed.
+    pub simulated: bool,
+    /// How far its healing has come.
+    pub stage: Stage,
+    /// Whether it holds, and if not, why.
+    pub state: ContainmentState,
+    /// When it began.
+    pub since: Timestamp,
+    /// When its lease ends.
+    pub lease_until: Timestamp,
+}
+
+/// How far a containment's healing has come.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// The first, narrow, short hold.
+    Reflex,
+    /// Hours, on evidence or approval.
+    Durable,
+    /// Partly given back.
+    Probation,
+    /// Gone.
+    Healed,
+}
+
+/// Whether a containment holds, and if not, why.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case", tag = "is")]
+pub enum ContainmentState {
+    /// It holds.
+    Active,
+    /// Its lease ran out.
+    Expired,
+    /// It was taken back.
+    Released {
+        /// By whom.
+        by: Principal,
+        /// Why.
+        reason: String,
+    },
+}

@@ -1,0 +1,124 @@
+//! The case: the detections of one actor or entity over time.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Confidence, DetectionId, Entity, Position, Severity, Tactic, Technique, ThreatId, Timestamp};
+
+/// The detections of one actor or entity over time.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, utoipa::ToSchema)]
+pub struct Threat {
+    /// Derived from the detection that opened it.
+    pub threat_id: ThreatId,
+    /// Whether it is open, and if not, why.
+    pub state: ThreatState,
+    /// A line for a list: what, by or on whom.
+    pub title: String,
+    /// Who it is about, first the entity that it was opened for, then what it has spread to.
+    pub entities: Vec<Entity>,
+    /// The worst of its detections, one step worse once they span three tactics.
+    pub severity: Severity,
+    /// The confidence of its rules together, each rule counted once.
+    pub confidence: Confidence,
+    /// The detection classes seen, such as `brute_force_detected`.
+    pub classes: BTreeSet<String>,
+    /// Techniques in the order in which they were first seen.
+    pub techniques: Vec<TechniqueSeen>,
+    /// Tactics seen, in the order of the kill chain.
+    pub tactics: BTreeSet<Tactic>,
+    /// The furthest tactic along the kill chain.
+    pub stage: Option<Tactic>,
+    /// How many detections each rule gave, by rule id.
+    pub rules: BTreeMap<String, u64>,
+    /// How many detections it has in all.
+    pub detections: u64,
+    /// The latest of them, oldest first, at most 256; the others are found by the threat's id.
+    pub latest: Vec<DetectionId>,
+    /// Where its first and its last event stand in the log.
+    pub positions: (Position, Position),
+    /// The time of its earliest event.
+    pub first_seen: Timestamp,
+    /// The time of its latest event.
+    pub last_seen: Timestamp,
+    /// When it was opened.
+    pub opened_at: Timestamp,
+    /// When it last changed.
+    pub updated_at: Timestamp,
+    /// How often it was opened again after it had been closed for quiet.
+    pub reopened: u32,
+    /// What a person said of it, the latest.
+    pub verdict: Option<Verdict>,
+    /// What happened so far, in sentences.
+    pub narrative: String,
+}
+
+/// Whether a threat is open, and if not, why.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case", tag = "is")]
+pub enum ThreatState {
+    /// Detections may still join it.
+    Open,
+    /// Nothing more came for the quiet time. A further detection opens it again.
+    Quiet {
+        /// When it was closed.
+        at: Timestamp,
+    },
+    /// A person judged it. A further detection opens a new threat.
+    Judged {
+        /// When it was closed.
+        at: Timestamp,
+    },
+    /// It turned out to be one with an older threat, which has its detections now.
+    Merged {
+        /// The older one.
+        into: ThreatId,
+        /// When it was merged.
+        at: Timestamp,
+    },
+}
+
+/// A technique, and when it was first seen.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, utoipa::ToSchema)]
+pub struct TechniqueSeen {
+    /// Which.
+    pub technique: Technique,
+    /// The time of the first event that showed it.
+    pub first_seen: Timestamp,
+}
+
+/// A person's judgement of a threat.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, utoipa::ToSchema)]
+pub struct Verdict {
+    /// What it is.
+    pub verdict: VerdictKind,
+    /// Who said so.
+    pub by: Principal,
+    /// When.
+    pub at: Timestamp,
+    /// Why, in their words.
+    #[serde(default)]
+    pub note: String,
+}
+
+/// What a person judges a threat to be.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum VerdictKind {
+    /// It is what it seems.
+    Confirmed,
+    /// It is nothing of the kind.
+    FalsePositive,
+    /// It is what it seems, and allowed: a test, an administrator at work.
+    Benign,
+}
+
+/// Who did something: a person by the name of their API key, or a part of Vertice.
+#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize, utoipa::ToSchema)]
+pub struct Principal(pub String);
+
+impl std::fmt::Display for Principal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(&self.0)
+    }
+}
