@@ -58,11 +58,7 @@ impl Input {
     pub fn positions(&self) -> u64 {
         match self {
             Input::Events(events) => events.len() as u64,
-            Input::Content(_)
-            | Input::Answer { .. }
-            | Input::Verdict { .. }
-            | Input::Release { .. }
-            | Input::Tick => 1,
+            Input::Content(_) | Input::Answer { .. } | Input::Verdict { .. } | Input::Release { .. } | Input::Tick => 1,
         }
     }
 }

@@ -40,5 +40,5 @@ pub use ids::{ContainmentId, DetectionId, EffectId, EventId, Id, Position, Quest
 pub use response::{
     Containment, ContainmentState, OnTimeout, Question, QuestionState, Run, RunState, Stage, Step, StepState,
 };
-pub use threat::{Principal, TechniqueSeen, Threat, ThreatState, Verdict, VerdictKind};
+pub use threat::{Principal, RuleSeen, TechniqueSeen, Threat, ThreatState, Verdict, VerdictKind};
 pub use time::{Timestamp, TimestampError};

@@ -1,6 +1,6 @@
 //! The case: the detections of one actor or entity over time.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
@@ -29,11 +29,11 @@ pub struct Threat {
     pub tactics: BTreeSet<Tactic>,
     /// The furthest tactic along the kill chain.
     pub stage: Option<Tactic>,
-    /// How many detections each rule gave, by rule id.
-    pub rules: BTreeMap<String, u64>,
+    /// The rules that gave its detections, in the order in which they first did.
+    pub rules: Vec<RuleSeen>,
     /// How many detections it has in all.
     pub detections: u64,
-    /// The latest of them, oldest first, at most 256; the others are found by the threat's id.
+    /// The latest of them, oldest first, at most 64; the others are found by the threat's id.
     pub latest: Vec<DetectionId>,
     /// Where its first and its last event stand in the log.
     pub positions: (Position, Position),
@@ -45,6 +45,8 @@ pub struct Threat {
     pub opened_at: Timestamp,
     /// When it last changed.
     pub updated_at: Timestamp,
+    /// The threats that turned out to be one with this one; their detections are its own.
+    pub absorbed: Vec<ThreatId>,
     /// How often it was opened again after it had been closed for quiet.
     pub reopened: u32,
     /// What a person said of it, the latest.
@@ -76,6 +78,26 @@ pub enum ThreatState {
         /// When it was merged.
         at: Timestamp,
     },
+}
+
+/// A rule, and what it gave a threat.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, utoipa::ToSchema)]
+pub struct RuleSeen {
+    /// The rule's id.
+    pub rule_id: String,
+    /// The rule's title.
+    pub rule_title: String,
+    /// How bad its worst detection was.
+    pub severity: Severity,
+    /// How sure it is.
+    pub confidence: Confidence,
+    /// Whom its first detection was about.
+    #[serde(flatten)]
+    pub entity: Entity,
+    /// The time of the first event it matched.
+    pub first_seen: Timestamp,
+    /// How many detections it gave.
+    pub detections: u64,
 }
 
 /// A technique, and when it was first seen.
