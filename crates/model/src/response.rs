@@ -21,6 +21,8 @@ pub struct Run {
     pub plan_digest: String,
     /// Where it stands.
     pub state: RunState,
+    /// Why it was refused or taken back; `None` of any other.
+    pub reason: Option<String>,
     /// True only when actions were really carried out and each met its success criteria. Never true of
     /// a simulated run.
     pub success: bool,
@@ -40,6 +42,8 @@ pub struct Run {
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RunState {
+    /// It could not be planned: the threat does not say what the playbook must know.
+    Refused,
     /// A question of it waits for a person.
     Waiting,
     /// Every step has ended.
@@ -123,6 +127,8 @@ pub struct Question {
     pub plan_digest: String,
     /// Whether a yes only records the action.
     pub simulated: bool,
+    /// Whether it was asked before and nobody answered.
+    pub urgent: bool,
     /// What happens when nobody answers.
     pub on_timeout: OnTimeout,
     /// When it was asked.
