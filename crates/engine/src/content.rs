@@ -6,8 +6,8 @@ use crate::decide::Playbooks;
 use crate::detect::Rules;
 use crate::normalize::Mappings;
 
-/// One file of content. Its path decides what it is: a rule below `rules/`, a mapping below
-/// `mappings/`, a playbook below `playbooks/`.
+/// One file of content. How its path begins decides what it is: `rules/…` of what is built in and
+/// `rules:PATH` of what lies elsewhere is a rule; `mappings` and `playbooks` likewise.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct ContentFile {
     /// Where it was read from, as a person would name it, such as `rules/auth/ssh_guessing.yml`.
@@ -49,12 +49,18 @@ impl Content {
     #[must_use]
     pub fn compile(files: Vec<ContentFile>) -> Content {
         let below = |folder: &str| -> Vec<&ContentFile> {
-            files.iter().filter(|f| f.path.split('/').next() == Some(folder)).collect()
+            files.iter().filter(|f| f.path.split(['/', ':']).next() == Some(folder)).collect()
         };
         let mut refused = Vec::new();
         let mappings = Mappings::compile(&below("mappings"), &mut refused);
         let rules = Rules::compile(&below("rules"), &mut refused);
         let playbooks = Playbooks::compile(&below("playbooks"), &mut refused);
+        for error in &mut refused {
+            // A person knows a file by its path alone.
+            if let Some((_, path)) = error.path.split_once(':') {
+                error.path = path.to_owned();
+            }
+        }
         let mut digest = blake3::Hasher::new();
         for file in &files {
             for part in [&file.path, &file.text] {

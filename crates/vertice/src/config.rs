@@ -1,0 +1,247 @@
+//! Configuration in two steps: the files as written, then what is needed of them.
+//!
+//! The built-in default is a commented TOML file; a file of the user's goes over it key by key, and
+//! the environment over that.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use serde::Deserialize;
+use toml::{Table, Value};
+
+/// The built-in default, as the user may read it with `vertice config default`.
+pub const DEFAULT: &str = include_str!("vertice.toml");
+
+/// The configuration in force.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The API.
+    pub server: Server,
+    /// Where state lies.
+    pub data: Data,
+    /// Where events come from.
+    pub sources: Sources,
+    /// What is looked for and done.
+    pub content: ContentDirs,
+    /// How far responses may go.
+    pub response: Response,
+}
+
+/// The API.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Server {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// From which calls a key is needed on loopback.
+    pub key_required: KeyRequired,
+}
+
+/// From which calls a key is needed on a loopback address.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "lowercase")]
+pub enum KeyRequired {
+    /// Answers, verdicts and releases.
+    Decisions,
+    /// All but health.
+    Always,
+}
+
+/// Where state lies.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Data {
+    /// The directory; empty for the usual place.
+    pub dir: PathBuf,
+}
+
+/// Where events come from.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sources {
+    /// Whether local logs are looked for.
+    pub local: bool,
+    /// Further files.
+    pub files: Vec<PathBuf>,
+    /// Where syslog comes in by UDP; empty for nowhere.
+    pub syslog_udp: String,
+    /// Where syslog comes in by TCP; empty for nowhere.
+    pub syslog_tcp: String,
+}
+
+/// What is looked for and done, beside what is built in.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ContentDirs {
+    /// Directories with `rules/`, `mappings/` and `playbooks/`.
+    pub dirs: Vec<PathBuf>,
+    /// Directories of Sigma rules.
+    pub rules: Vec<PathBuf>,
+}
+
+/// How far responses may go.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Response {
+    /// Observe, the only mode yet.
+    pub mode: Mode,
+    /// What no automated action may touch.
+    pub protected: Vec<String>,
+    /// How many different entities may be contained within an hour.
+    pub blast_radius_per_hour: u32,
+}
+
+/// Whether actions are carried out.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// They are checked and recorded, never carried out.
+    Observe,
+}
+
+/// The configuration from a file, if one is given, and the environment.
+pub fn load(file: Option<&Path>, environment: impl Fn(&str) -> Option<String>) -> Result<Config> {
+    let mut table: Table = DEFAULT.parse().expect("the built-in configuration is TOML");
+    if let Some(path) = file {
+        let text =
+            std::fs::read_to_string(path).with_context(|| format!("reading the configuration {}", path.display()))?;
+        overlay(&mut table, &text).with_context(|| format!("in the configuration {}", path.display()))?;
+    }
+    override_from(&mut table, environment)?;
+    let mut config: Config = table.try_into().context("in the configuration")?;
+    if config.data.dir.as_os_str().is_empty() {
+        config.data.dir = usual_data_dir();
+    }
+    Ok(config)
+}
+
+/// Puts the user's text over the default, and checks it by itself first, so that an error names its line.
+fn overlay(table: &mut Table, text: &str) -> Result<()> {
+    let written: Table = toml::from_str(text).map_err(|e| anyhow::anyhow!("{}", e.to_string().trim_end()))?;
+    for (section, keys) in written {
+        let Some(Value::Table(known)) = table.get_mut(&section) else {
+            bail!("line {}: there is no section [{section}]; there are {}", line_of(text, &section), names(table));
+        };
+        let Value::Table(keys) = keys else {
+            bail!("line {}: {section} is a section, written [{section}]", line_of(text, &section));
+        };
+        for (key, value) in keys {
+            let Some(default) = known.get(&key) else {
+                bail!("line {}: [{section}] has no key {key}; it has {}", line_of(text, &key), names(known));
+            };
+            if !default.same_type(&value) {
+                bail!(
+                    "line {}: {key} of [{section}] is a {}, not a {}",
+                    line_of(text, &key),
+                    default.type_str(),
+                    value.type_str()
+                );
+            }
+            known.insert(key, value);
+        }
+    }
+    Ok(())
+}
+
+fn names(table: &Table) -> String {
+    table.keys().map(String::as_str).collect::<Vec<_>>().join(", ")
+}
+
+/// The line on which a key or section is written, from 1.
+fn line_of(text: &str, name: &str) -> usize {
+    let written = |l: &str| l.trim_start().trim_start_matches('[').starts_with(name);
+    text.lines().position(written).map_or(1, |i| i + 1)
+}
+
+/// Puts the environment over the table: `VERTICE_SECTION_KEY` for each key there is.
+fn override_from(table: &mut Table, environment: impl Fn(&str) -> Option<String>) -> Result<()> {
+    for (section, keys) in table.iter_mut() {
+        let Value::Table(keys) = keys else { continue };
+        for (key, value) in keys.iter_mut() {
+            let name = format!("VERTICE_{section}_{key}").to_uppercase();
+            let Some(text) = environment(&name) else { continue };
+            *value = match value {
+                Value::Boolean(_) => {
+                    Value::Boolean(text.parse().with_context(|| format!("{name} is true or false, not {text:?}"))?)
+                }
+                Value::Integer(_) => {
+                    Value::Integer(text.parse().with_context(|| format!("{name} is a whole number, not {text:?}"))?)
+                }
+                Value::Array(_) => {
+                    Value::Array(text.split(',').map(str::trim).filter(|t| !t.is_empty()).map(Value::from).collect())
+                }
+                Value::String(_) | Value::Float(_) | Value::Datetime(_) | Value::Table(_) => Value::String(text),
+            };
+        }
+    }
+    Ok(())
+}
+
+fn usual_data_dir() -> PathBuf {
+    let variable = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+    if rustix::process::geteuid().is_root() {
+        return PathBuf::from("/var/lib/vertice");
+    }
+    let share = variable("XDG_DATA_HOME").or_else(|| Some(variable("HOME")?.join(".local/share")));
+    share.unwrap_or_else(|| PathBuf::from(".")).join("vertice")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn overlaid(text: &str) -> Result<Config> {
+        let mut table: Table = DEFAULT.parse().unwrap();
+        overlay(&mut table, text)?;
+        Ok(table.try_into()?)
+    }
+
+    #[test]
+    fn the_embedded_default_is_valid() {
+        let config = load(None, |_| None).unwrap();
+        assert!(config.server.listen.ip().is_loopback());
+        assert_eq!(config.response.mode, Mode::Observe);
+        assert!(!config.data.dir.as_os_str().is_empty());
+    }
+
+    #[test]
+    fn a_file_changes_only_what_it_names() {
+        let config = overlaid("[server]\nlisten = \"127.0.0.1:9\"\n").unwrap();
+        assert_eq!(config.server.listen.port(), 9);
+        assert!(config.sources.local);
+    }
+
+    #[test]
+    fn errors_name_the_line_and_what_was_meant() {
+        for (text, wanted) in [
+            ("\n[sever]\n", "line 2: there is no section [sever]; there are"),
+            ("server = 1", "line 1: server is a section, written [server]"),
+            ("[server]\nlisten = \"x:1\"\nport = 1", "line 3: [server] has no key port; it has key_required, listen"),
+            ("[sources]\nlocal = \"yes\"", "line 2: local of [sources] is a boolean, not a string"),
+            ("[server\n", "line 1"),
+        ] {
+            let error = overlaid(text).unwrap_err().to_string();
+            assert!(error.contains(wanted), "{text:?} gave {error:?}");
+        }
+        assert!(overlaid("[response]\nmode = \"live\"").unwrap_err().to_string().contains("observe"));
+    }
+
+    #[test]
+    fn the_environment_wins() {
+        let set = |name: &str| match name {
+            "VERTICE_SERVER_LISTEN" => Some("127.0.0.1:7".to_owned()),
+            "VERTICE_SOURCES_FILES" => Some("/a, /b".to_owned()),
+            "VERTICE_SOURCES_LOCAL" => Some("false".to_owned()),
+            "VERTICE_RESPONSE_BLAST_RADIUS_PER_HOUR" => Some("3".to_owned()),
+            _ => None,
+        };
+        let config = load(None, set).unwrap();
+        assert_eq!(config.server.listen.port(), 7);
+        assert_eq!(config.sources.files, [PathBuf::from("/a"), PathBuf::from("/b")]);
+        assert_eq!((config.sources.local, config.response.blast_radius_per_hour), (false, 3));
+        let wrong = |name: &str| (name == "VERTICE_SOURCES_LOCAL").then(|| "maybe".to_owned());
+        assert!(load(None, wrong).unwrap_err().to_string().contains("VERTICE_SOURCES_LOCAL is true or false"));
+    }
+}
