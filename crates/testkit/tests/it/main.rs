@@ -1,0 +1,3 @@
+//! The house rules, as an ordinary test.
+
+mod house_rules;
