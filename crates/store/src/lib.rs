@@ -1,1 +1,35 @@
-//! In the making.
+//! The input log, snapshots and the read model: one data directory, one SQLite file.
+//!
+//! The log is the system of record and the engine's queue. Whatever is submitted is written by one
+//! thread, many submissions in one transaction, and acknowledged only when it would survive a loss of
+//! power. The engine reads the log from where it was, and projects its effects into the read model,
+//! which can be made again from the log at any time.
+//!
+//! What is damaged is found and named, never skipped: every row has a checksum, the log has no gaps, and
+//! a witness beside the database knows how many transactions there must be.
+//!
+//! [`Store`] is the seam: PostgreSQL will stand behind the same functions, held to the same conformance
+//! suite. Reading functions block for as long as a disk takes, so async code calls them through
+//! `spawn_blocking`.
+
+mod chunk;
+mod directory;
+mod error;
+pub mod limits;
+mod queue;
+mod readers;
+mod record;
+mod sqlite;
+mod stats;
+mod store;
+mod types;
+mod writer;
+
+pub use error::{Damage, FindError, OpenError, ReadError, Stopped, SubmitError};
+pub use record::RecordKind;
+pub use stats::{Histogram, StoreStats};
+pub use store::{Projecting, Store};
+pub use types::{
+    Accepted, ApiKey, Check, Clock, Cursor, Filter, Idempotency, Options, Page, Remembered, Snapshot, StoredRecord,
+    Submission, Verified,
+};

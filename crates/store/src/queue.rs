@@ -1,0 +1,214 @@
+//! What waits for the writer.
+
+use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use vertice_model::Position;
+
+use crate::chunk::Chunk;
+use crate::error::{Stopped, SubmitError};
+use crate::record::RecordRow;
+use crate::stats::StoreStats;
+use crate::{Accepted, Cursor, Idempotency, limits};
+
+/// Something the writer is asked to keep.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Inputs, at the end of the log.
+    Append(Append, oneshot::Sender<Result<Accepted, SubmitError>>),
+    /// Derived rows. Never given up while there is hope.
+    Project(Projection, oneshot::Sender<Result<(), Stopped>>),
+    /// Anything else; the answer is whether it changed something.
+    Keep(Keep, oneshot::Sender<Result<bool, SubmitError>>),
+}
+
+#[derive(Debug)]
+pub(crate) struct Append {
+    pub(crate) kind: InputKind,
+    pub(crate) chunks: Vec<Chunk>,
+    pub(crate) cursors: Vec<Cursor>,
+    pub(crate) idempotency: Option<Idempotency>,
+}
+
+/// Whether chunks hold events or another input.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum InputKind {
+    Events,
+    Other,
+}
+
+#[derive(Debug)]
+pub(crate) struct Projection {
+    pub(crate) up_to: Position,
+    pub(crate) rows: Vec<RecordRow>,
+}
+
+#[derive(Debug)]
+pub(crate) enum Keep {
+    Snapshot { position: Position, version: u32, blob: Vec<u8> },
+    AddApiKey { name: String, hash: [u8; 32] },
+    RemoveApiKey { name: String },
+    Meta { key: String, value: String },
+}
+
+impl Append {
+    pub(crate) fn positions(&self) -> u64 {
+        self.chunks.iter().map(|c| u64::from(c.positions)).sum()
+    }
+}
+
+impl Command {
+    fn positions(&self) -> u64 {
+        match self {
+            Command::Append(append, _) => append.positions(),
+            Command::Project(..) | Command::Keep(..) => 0,
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Command::Append(append, _) => {
+                let cursors: usize = append.cursors.iter().map(|c| c.source.len() + c.value.len()).sum();
+                let answer = append.idempotency.as_ref().map_or(0, |i| i.answer.len());
+                append.chunks.iter().map(|c| c.bytes.len()).sum::<usize>() + cursors + answer
+            }
+            // Bounded by their number.
+            Command::Project(..) => 0,
+            Command::Keep(Keep::Snapshot { blob, .. }, _) => blob.len(),
+            Command::Keep(..) => 0,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Queue {
+    state: Mutex<State>,
+    filled: Condvar,
+    projected: Condvar,
+    stats: Arc<StoreStats>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    commands: VecDeque<Command>,
+    bytes: usize,
+    /// Projections that were taken in and are not yet kept.
+    projections: usize,
+    stopped: Option<Stopped>,
+}
+
+impl Queue {
+    pub(crate) fn new(stats: Arc<StoreStats>) -> Queue {
+        Queue { state: Mutex::default(), filled: Condvar::new(), projected: Condvar::new(), stats }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing that is done under the lock can leave it half done.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes in what may be refused.
+    pub(crate) fn push(&self, command: Command) -> Result<(), SubmitError> {
+        let state = self.lock();
+        if let Some(stopped) = &state.stopped {
+            return Err(stopped.clone().into());
+        }
+        let bytes = command.bytes();
+        let full = state.commands.len() >= limits::QUEUE_SUBMISSIONS_MAX
+            || (state.bytes > 0 && state.bytes + bytes > limits::QUEUE_BYTES_MAX);
+        if full {
+            self.stats.busy.fetch_add(1, Ordering::Relaxed);
+            return Err(SubmitError::Busy { retry_after: limits::BUSY_RETRY });
+        }
+        self.put(state, command, bytes);
+        Ok(())
+    }
+
+    /// Takes in a projection; waits while too many are on their way.
+    pub(crate) fn push_projection(&self, command: Command) -> Result<(), Stopped> {
+        let full = |s: &mut State| s.stopped.is_none() && s.projections >= limits::QUEUE_PROJECTIONS_MAX;
+        let mut state = self.projected.wait_while(self.lock(), full).unwrap_or_else(PoisonError::into_inner);
+        if let Some(stopped) = &state.stopped {
+            return Err(stopped.clone());
+        }
+        state.projections += 1;
+        self.put(state, command, 0);
+        Ok(())
+    }
+
+    fn put(&self, mut state: MutexGuard<'_, State>, command: Command, bytes: usize) {
+        state.bytes += bytes;
+        state.commands.push_back(command);
+        self.show(&state);
+        drop(state);
+        self.filled.notify_one();
+    }
+
+    fn show(&self, state: &State) {
+        self.stats.queue_commands.store(state.commands.len() as u64, Ordering::Relaxed);
+        self.stats.queue_bytes.store(state.bytes as u64, Ordering::Relaxed);
+    }
+
+    /// The next group, in order. Waits for its first member, at most for `wait` if that is given, and then
+    /// a moment for as many as there were the last time. Empty when nothing came in time; `None` when the
+    /// queue is stopped and drained.
+    pub(crate) fn take(&self, wait: Option<Duration>, likely: usize) -> Option<Vec<Command>> {
+        let idle = |s: &mut State| s.commands.is_empty() && s.stopped.is_none();
+        let state = self.lock();
+        let state = match wait {
+            Some(wait) => self.filled.wait_timeout_while(state, wait, idle).unwrap_or_else(PoisonError::into_inner).0,
+            None => self.filled.wait_while(state, idle).unwrap_or_else(PoisonError::into_inner),
+        };
+        if state.commands.is_empty() {
+            return state.stopped.is_none().then(Vec::new);
+        }
+        let few = |s: &mut State| s.commands.len() < likely && s.stopped.is_none();
+        let mut state = self
+            .filled
+            .wait_timeout_while(state, limits::GROUP_WAIT_MAX, few)
+            .unwrap_or_else(PoisonError::into_inner)
+            .0;
+        let group = state.take_group();
+        self.show(&state);
+        Some(group)
+    }
+
+    /// Says that projections were kept.
+    pub(crate) fn projections_done(&self, count: usize) {
+        self.lock().projections -= count;
+        self.projected.notify_all();
+    }
+
+    /// Refuses everything from now on. What was taken in is still there to be taken out.
+    pub(crate) fn stop(&self, stopped: Stopped) {
+        self.lock().stopped.get_or_insert(stopped);
+        self.filled.notify_all();
+        self.projected.notify_all();
+    }
+
+    /// Why it stopped, if it did.
+    pub(crate) fn stopped(&self) -> Option<Stopped> {
+        self.lock().stopped.clone()
+    }
+}
+
+impl State {
+    fn take_group(&mut self) -> Vec<Command> {
+        let mut group = Vec::new();
+        let mut events = 0;
+        while let Some(next) = self.commands.front() {
+            let positions = next.positions();
+            let enough = events + positions > limits::GROUP_EVENTS_MAX || group.len() >= limits::GROUP_COMMANDS_MAX;
+            if enough && !group.is_empty() {
+                break;
+            }
+            events += positions;
+            self.bytes -= next.bytes();
+            group.extend(self.commands.pop_front());
+        }
+        group
+    }
+}

@@ -1,0 +1,107 @@
+//! Everything that knows SQLite: the file, its tables, and its errors.
+
+pub(crate) mod head;
+pub(crate) mod keep;
+pub(crate) mod log;
+pub(crate) mod records;
+pub(crate) mod schema;
+pub(crate) mod verify;
+
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, OpenFlags};
+
+use crate::error::{Damage, OpenError, ReadError, is_damage};
+use crate::limits;
+
+/// The database's name in the data directory.
+pub(crate) const FILE: &str = "vertice.db";
+
+/// The first eight bytes of BLAKE3 over the parts, each with its length before it.
+pub(crate) fn digest(parts: &[&[u8]]) -> i64 {
+    let mut hasher = blake3::Hasher::new();
+    for part in parts {
+        hasher.update(&(part.len() as u64).to_le_bytes());
+        hasher.update(part);
+    }
+    let mut first = [0; 8];
+    first.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
+    i64::from_le_bytes(first)
+}
+
+/// As SQLite keeps it. Positions are counted from 1 and can not reach its limit of 2^63.
+pub(crate) fn signed(n: u64) -> i64 {
+    i64::try_from(n).expect("a count of what was really written stays below 2^63")
+}
+
+/// A place in the database, for saying where something went wrong.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place<'a> {
+    pub(crate) file: &'a Path,
+    pub(crate) table: &'static str,
+}
+
+impl Place<'_> {
+    pub(crate) fn damage(self, place: impl Into<String>, what: impl Into<String>) -> Damage {
+        Damage { file: self.file.to_owned(), table: self.table, place: place.into(), what: what.into() }
+    }
+
+    /// What an error of the database means while reading here.
+    pub(crate) fn error(self, doing: &'static str, place: impl Into<String>, source: rusqlite::Error) -> ReadError {
+        if is_damage(&source) {
+            ReadError::Damaged(self.damage(place, source.to_string()))
+        } else {
+            ReadError::Database { doing, source }
+        }
+    }
+}
+
+/// Opens the one connection that writes; makes the tables if the file is new.
+pub(crate) fn open_writer(dir: &Path) -> Result<Connection, OpenError> {
+    let file = dir.join(FILE);
+    let open = || -> Result<Connection, rusqlite::Error> {
+        let db = Connection::open(&file)?;
+        // Only before the first table; 8 KiB make half the frames of SQLite's own 4.
+        db.pragma_update(None, "page_size", schema::PAGE_BYTES)?;
+        db.pragma_update(None, "journal_mode", "WAL")?;
+        db.pragma_update(None, "synchronous", "FULL")?;
+        // The writer checkpoints by itself, between commits.
+        db.pragma_update(None, "wal_autocheckpoint", 0)?;
+        db.pragma_update(None, "cell_size_check", true)?;
+        db.set_prepared_statement_cache_capacity(64);
+        Ok(db)
+    };
+    let db = open().map_err(|e| open_error(&file, "opening", e))?;
+    schema::prepare(&db, &file)?;
+    Ok(db)
+}
+
+/// Opens a connection that can only read.
+pub(crate) fn open_reader(file: &Path) -> Result<Connection, rusqlite::Error> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let db = Connection::open_with_flags(file, flags)?;
+    db.busy_timeout(limits::READ_LOCK_WAIT)?;
+    db.pragma_update(None, "query_only", true)?;
+    db.pragma_update(None, "cell_size_check", true)?;
+    db.set_prepared_statement_cache_capacity(64);
+    Ok(db)
+}
+
+/// What an error of the database means while opening.
+pub(crate) fn open_error(file: &Path, doing: &'static str, source: rusqlite::Error) -> OpenError {
+    if is_damage(&source) {
+        let place = Place { file, table: "the whole file" };
+        return OpenError::Damaged(place.damage("while it was opened", source.to_string()));
+    }
+    OpenError::Database { doing, path: file.to_owned(), source }
+}
+
+/// The database's path in a data directory.
+pub(crate) fn file_of(dir: &Path) -> PathBuf {
+    dir.join(FILE)
+}
+
+/// The write-ahead log's path beside the database.
+pub(crate) fn wal_of(dir: &Path) -> PathBuf {
+    dir.join(format!("{FILE}-wal"))
+}

@@ -1,0 +1,236 @@
+//! The read model.
+
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params_from_iter};
+use vertice_model::{EffectId, Position, Severity, Timestamp};
+
+use super::{Place, digest, signed};
+use crate::error::{FindError, ReadError};
+use crate::limits;
+use crate::record::{RecordKind, RecordRow};
+use crate::{Filter, Page, StoredRecord};
+
+/// The columns of a record that its checksum covers.
+const COLUMNS: &str = "kind, key, position, idx, severity, state, rule_id, threat_id, at_us, checksum, json";
+
+fn checksum(row: &RecordRow, state: &str) -> i64 {
+    let numbers = [
+        row.kind.code(),
+        signed(row.effect.position.0),
+        i64::from(row.effect.index),
+        row.severity as i64,
+        row.at.as_micros(),
+    ];
+    let bytes: Vec<u8> = numbers.iter().flat_map(|n| n.to_le_bytes()).collect();
+    let text = |t: &Option<String>| t.clone().unwrap_or_default();
+    digest(&[
+        b"record",
+        &bytes,
+        row.key.as_bytes(),
+        state.as_bytes(),
+        text(&row.rule_id).as_bytes(),
+        text(&row.threat_id).as_bytes(),
+        row.json.as_bytes(),
+    ])
+}
+
+/// Projects a record. Doing it again changes nothing.
+pub(crate) fn project(db: &Connection, row: &RecordRow) -> Result<(), rusqlite::Error> {
+    let sql = if row.kind.first_stands() {
+        "INSERT INTO record (kind, key, position, idx, severity, state, rule_id, threat_id, at_us, checksum, json)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (kind, key) DO NOTHING"
+    } else {
+        "INSERT INTO record (kind, key, position, idx, severity, state, rule_id, threat_id, at_us, checksum, json)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (kind, key) DO UPDATE SET
+             position = excluded.position, idx = excluded.idx, severity = excluded.severity, state = excluded.state,
+             rule_id = excluded.rule_id, threat_id = excluded.threat_id, at_us = excluded.at_us,
+             checksum = excluded.checksum, json = excluded.json
+         WHERE (excluded.position, excluded.idx) > (record.position, record.idx)"
+    };
+    let changed = db.prepare_cached(sql)?.execute((
+        row.kind.code(),
+        &row.key,
+        signed(row.effect.position.0),
+        row.effect.index,
+        row.severity as i64,
+        row.state,
+        &row.rule_id,
+        &row.threat_id,
+        row.at.as_micros(),
+        checksum(row, row.state),
+        &row.json,
+    ))?;
+    if changed > 0 {
+        // What a record is about only grows, so nothing has to be taken away.
+        let mut about = db.prepare_cached("INSERT OR IGNORE INTO about (entity, kind, key) VALUES (?, ?, ?)")?;
+        for entity in &row.entities {
+            about.execute((entity, row.kind.code(), &row.key))?;
+        }
+    }
+    Ok(())
+}
+
+/// Conditions of a query and what they are compared with.
+struct Conditions {
+    sql: String,
+    values: Vec<Value>,
+}
+
+impl Conditions {
+    fn of(kind: Option<RecordKind>, filter: &Filter) -> Conditions {
+        let mut c = Conditions { sql: "1".to_owned(), values: Vec::new() };
+        if let Some(kind) = kind {
+            c.and("kind = ?", kind.code());
+        }
+        if let Some(severity) = filter.severity_min {
+            c.and("severity >= ?", severity as i64);
+        }
+        if let Some(state) = &filter.state {
+            c.and("state = ?", state.clone());
+        }
+        if let Some(rule) = &filter.rule_id {
+            c.and("rule_id = ?", rule.clone());
+        }
+        if let Some(threat) = &filter.threat_id {
+            c.and("threat_id = ?", threat.to_string());
+        }
+        if let Some(since) = filter.since {
+            c.and("at_us >= ?", since.as_micros());
+        }
+        if let Some(entity) = &filter.entity {
+            let entity = entity.to_lowercase();
+            c.and(
+                "EXISTS (SELECT 1 FROM about a WHERE a.entity = ? AND a.kind = record.kind AND a.key = record.key)",
+                entity,
+            );
+        }
+        c
+    }
+
+    fn and(&mut self, condition: &str, value: impl Into<Value>) {
+        self.sql.push_str(" AND ");
+        self.sql.push_str(condition);
+        self.values.push(value.into());
+    }
+
+    fn beyond(&mut self, after: EffectId, descending: bool) {
+        self.sql.push_str(if descending { " AND (position, idx) < (?, ?)" } else { " AND (position, idx) > (?, ?)" });
+        // A cursor comes from outside; beyond what SQLite can count there is nothing.
+        self.values.push(i64::try_from(after.position.0).unwrap_or(i64::MAX).into());
+        self.values.push(i64::from(after.index).into());
+    }
+}
+
+/// The records of a kind, or of all, in the order of their effects.
+pub(crate) fn list(
+    db: &Connection,
+    place: Place<'_>,
+    kind: Option<RecordKind>,
+    filter: &Filter,
+    page: Page,
+) -> Result<Vec<StoredRecord>, ReadError> {
+    let mut conditions = Conditions::of(kind, filter);
+    if let Some(after) = page.after {
+        conditions.beyond(after, page.descending);
+    }
+    let direction = if page.descending { "DESC" } else { "ASC" };
+    let sql = format!(
+        "SELECT {COLUMNS} FROM record WHERE {} ORDER BY position {direction}, idx {direction} LIMIT {}",
+        conditions.sql,
+        page.limit.min(limits::PAGE_ROWS_MAX),
+    );
+    select(db, place, &sql, conditions.values)
+}
+
+fn select(db: &Connection, place: Place<'_>, sql: &str, values: Vec<Value>) -> Result<Vec<StoredRecord>, ReadError> {
+    let mut after: Option<EffectId> = None;
+    let at = |after: Option<EffectId>| match after {
+        Some(id) => format!("after effect {id}"),
+        None => "the first row".to_owned(),
+    };
+    let error = |e| place.error("reading records", "a list", e);
+    let mut statement = db.prepare_cached(sql).map_err(error)?;
+    let mut rows = statement.query(params_from_iter(values)).map_err(error)?;
+    let mut records = Vec::new();
+    while let Some(row) = rows.next().map_err(|e| place.error("reading records", at(after), e))? {
+        let record = checked(row, place, || at(after))?;
+        after = Some(record.effect);
+        records.push(record);
+    }
+    Ok(records)
+}
+
+fn checked(row: &SqlRow<'_>, place: Place<'_>, at: impl Fn() -> String) -> Result<StoredRecord, ReadError> {
+    let parts = || -> Result<(RecordRow, String, i64), rusqlite::Error> {
+        let severity = usize::try_from(row.get::<_, i64>(4)?).ok().and_then(|s| Severity::ALL.get(s).copied());
+        let out_of_range = |column, value| rusqlite::Error::IntegralValueOutOfRange(column, value);
+        let found = RecordRow {
+            effect: EffectId { position: Position(row.get::<_, i64>(2)? as u64), index: row.get(3)? },
+            kind: RecordKind::from_code(row.get(0)?).ok_or_else(|| out_of_range(0, 0))?,
+            key: row.get(1)?,
+            severity: severity.ok_or_else(|| out_of_range(4, 0))?,
+            state: "",
+            rule_id: row.get(6)?,
+            threat_id: row.get(7)?,
+            at: Timestamp::from_micros(row.get(8)?),
+            entities: Default::default(),
+            json: row.get(10)?,
+        };
+        Ok((found, row.get(5)?, row.get(9)?))
+    };
+    let (row, state, stored) = parts().map_err(|e| place.error("reading records", at(), e))?;
+    if checksum(&row, &state) != stored {
+        return Err(place.damage(format!("{} {}", row.kind.as_str(), row.key), "its checksum is wrong").into());
+    }
+    Ok(StoredRecord { effect: row.effect, kind: row.kind, key: row.key, json: row.json })
+}
+
+/// How many records of a kind a filter finds.
+pub(crate) fn count(db: &Connection, place: Place<'_>, kind: RecordKind, filter: &Filter) -> Result<u64, ReadError> {
+    let conditions = Conditions::of(Some(kind), filter);
+    let sql = format!("SELECT count(*) FROM record WHERE {}", conditions.sql);
+    db.prepare_cached(&sql)
+        .and_then(|mut s| s.query_row(params_from_iter(conditions.values), |row| row.get::<_, i64>(0)))
+        .map(|n| n as u64)
+        .map_err(|e| place.error("counting records", "all rows", e))
+}
+
+/// The record of an id or of the beginning of one.
+pub(crate) fn find(
+    db: &Connection,
+    place: Place<'_>,
+    kind: RecordKind,
+    prefix: &str,
+) -> Result<StoredRecord, FindError> {
+    let by = |condition: &str, limit: usize, values: Vec<Value>| {
+        let sql = format!("SELECT {COLUMNS} FROM record WHERE kind = ? AND {condition} ORDER BY key LIMIT {limit}");
+        select(db, place, &sql, values)
+    };
+    let code = Value::from(kind.code());
+    let prefix = prefix.to_ascii_lowercase();
+    let exact = by("key = ?", 1, vec![code.clone(), prefix.clone().into()])?;
+    if let Some(record) = exact.into_iter().next() {
+        return Ok(record);
+    }
+    if prefix.chars().count() < limits::PREFIX_CHARS_MIN {
+        return Err(FindError::TooShort { prefix, min: limits::PREFIX_CHARS_MIN });
+    }
+    let end = format!("{prefix}\u{10ffff}");
+    let values = vec![code, prefix.clone().into(), end.into()];
+    let mut found = by("key >= ? AND key < ?", limits::CANDIDATES_MAX, values)?;
+    match found.len() {
+        0 => Err(FindError::NotFound { kind: kind.as_str(), prefix }),
+        1 => Ok(found.swap_remove(0)),
+        _ => Err(FindError::Ambiguous { prefix, candidates: found.into_iter().map(|r| r.key).collect() }),
+    }
+}
+
+/// The id of the latest effect that was projected.
+pub(crate) fn latest(db: &Connection, place: Place<'_>) -> Result<Option<EffectId>, ReadError> {
+    db.prepare_cached("SELECT position, idx FROM record ORDER BY position DESC, idx DESC LIMIT 1")
+        .and_then(|mut s| {
+            s.query_row([], |row| Ok(EffectId { position: Position(row.get::<_, i64>(0)? as u64), index: row.get(1)? }))
+                .optional()
+        })
+        .map_err(|e| place.error("looking for the latest record", "the last row", e))
+}

@@ -1,0 +1,119 @@
+//! The tables, and the version of them.
+
+use std::path::Path;
+
+use rusqlite::Connection;
+
+use super::{head, open_error};
+use crate::error::OpenError;
+
+/// The version of the tables here. A program that finds another one stops.
+pub(crate) const VERSION: i64 = 1;
+
+/// Tells the file from any other SQLite file: "Vrtc".
+const APPLICATION: i64 = 0x5672_7463;
+
+/// Bytes of a page.
+pub(crate) const PAGE_BYTES: i64 = 8_192;
+
+const TABLES: &str = "
+    -- One row: how far everything has come.
+    CREATE TABLE head (
+        id INTEGER PRIMARY KEY CHECK (id = 1),
+        commits INTEGER NOT NULL,
+        log_end INTEGER NOT NULL,
+        at_us INTEGER NOT NULL,
+        judged INTEGER NOT NULL,
+        clean INTEGER NOT NULL,
+        checksum INTEGER NOT NULL
+    ) STRICT;
+
+    -- The input log. A row holds the events of one group commit, or one other input.
+    CREATE TABLE log (
+        seq_first INTEGER PRIMARY KEY,
+        n INTEGER NOT NULL,
+        kind INTEGER NOT NULL,
+        at_us INTEGER NOT NULL,
+        checksum INTEGER NOT NULL,
+        blob BLOB NOT NULL
+    ) STRICT;
+
+    CREATE TABLE snapshot (
+        position INTEGER PRIMARY KEY,
+        version INTEGER NOT NULL,
+        checksum INTEGER NOT NULL,
+        blob BLOB NOT NULL
+    ) STRICT;
+
+    -- The read model: derived from the log, in the order of the effects.
+    CREATE TABLE record (
+        kind INTEGER NOT NULL,
+        key TEXT NOT NULL,
+        position INTEGER NOT NULL,
+        idx INTEGER NOT NULL,
+        severity INTEGER NOT NULL,
+        state TEXT NOT NULL,
+        rule_id TEXT,
+        threat_id TEXT,
+        at_us INTEGER NOT NULL,
+        checksum INTEGER NOT NULL,
+        json TEXT NOT NULL
+    ) STRICT;
+    CREATE UNIQUE INDEX record_key ON record (kind, key);
+    CREATE INDEX record_order ON record (position, idx);
+    CREATE INDEX record_kind_order ON record (kind, position, idx);
+    CREATE INDEX record_threat ON record (threat_id, kind, position, idx) WHERE threat_id IS NOT NULL;
+
+    -- Which records are about which entity.
+    CREATE TABLE about (
+        entity TEXT NOT NULL,
+        kind INTEGER NOT NULL,
+        key TEXT NOT NULL,
+        PRIMARY KEY (entity, kind, key)
+    ) STRICT, WITHOUT ROWID;
+
+    -- How far each source has been read.
+    CREATE TABLE cursor (source TEXT PRIMARY KEY, value BLOB NOT NULL, checksum INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+
+    -- Requests that were answered, in order.
+    CREATE TABLE idempotency (
+        key BLOB PRIMARY KEY,
+        first INTEGER NOT NULL,
+        count INTEGER NOT NULL,
+        at_us INTEGER NOT NULL,
+        answer BLOB NOT NULL,
+        checksum INTEGER NOT NULL
+    ) STRICT;
+    CREATE INDEX idempotency_age ON idempotency (at_us);
+
+    CREATE TABLE api_key (
+        name TEXT PRIMARY KEY,
+        hash BLOB NOT NULL,
+        created_us INTEGER NOT NULL,
+        checksum INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL, checksum INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+";
+
+/// Makes the tables if there are none, and refuses those of another version.
+pub(crate) fn prepare(db: &Connection, file: &Path) -> Result<(), OpenError> {
+    let error = |e| open_error(file, "preparing", e);
+    let number = |name| db.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).map_err(error);
+    let (found, application) = (number("user_version")?, number("application_id")?);
+    let tables: i64 = db.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(error)?;
+    match (found, application) {
+        (VERSION, APPLICATION) => Ok(()),
+        (0, 0) if tables == 0 => make(db).map_err(error),
+        _ => Err(OpenError::Schema { file: file.to_owned(), found, known: VERSION }),
+    }
+}
+
+fn make(db: &Connection) -> Result<(), rusqlite::Error> {
+    let tx = db.unchecked_transaction()?;
+    tx.execute_batch(TABLES)?;
+    tx.pragma_update(None, "user_version", VERSION)?;
+    tx.pragma_update(None, "application_id", APPLICATION)?;
+    head::write(&tx, &head::Head::default())?;
+    tx.commit()
+}
