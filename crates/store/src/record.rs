@@ -172,6 +172,7 @@ const fn threat_state(state: &ThreatState) -> &'static str {
 
 const fn run_state(state: RunState) -> &'static str {
     match state {
+        RunState::Refused => "refused",
         RunState::Waiting => "waiting",
         RunState::Ended => "ended",
         RunState::RolledBack => "rolled_back",

@@ -114,8 +114,8 @@ pub struct Snapshot {
 pub struct Filter {
     /// At least this bad. Runs, containments and refused events count as `info`.
     pub severity_min: Option<Severity>,
-    /// In this state: `open`, `quiet`, `judged`, `merged` of threats; `waiting`, `ended`, `rolled_back` of
-    /// runs; `waiting`, `approved`, `denied`, `timed_out`, `withdrawn` of questions; `active`, `expired`,
+    /// In this state: `open`, `quiet`, `judged`, `merged` of threats; `refused`, `waiting`, `ended`, `rolled_back`
+    /// of runs; `waiting`, `approved`, `denied`, `timed_out`, `withdrawn` of questions; `active`, `expired`,
     /// `released` of containments.
     pub state: Option<String>,
     /// About this address, host or account, in any role; upper and lower case are one.
