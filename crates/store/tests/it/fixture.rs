@@ -90,6 +90,7 @@ pub fn threat(name: &str, title: &str, state: ThreatState) -> Threat {
         updated_at: Timestamp::from_seconds(200),
         reopened: 0,
         verdict: None,
+        absorbed: Default::default(),
         narrative: String::new(),
     }
 }
