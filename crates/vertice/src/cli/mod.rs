@@ -1,0 +1,160 @@
+//! The command line: `vertice <noun> <verb>`.
+//!
+//! Reads the arguments, finds the command, and turns what went wrong into an exit code. The commands
+//! that are programs of their own (`up`, `replay`, `demo`) are handed to the caller as a [`Start`].
+
+mod arguments;
+mod failure;
+mod output;
+
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{self, Config};
+
+pub use arguments::{DemoArguments, ReplayArguments, UpArguments};
+pub use failure::Failure;
+pub use output::{Format, Out, Table, Tint, plain};
+
+const EXAMPLES: &str = "\
+Examples:
+  vertice demo                                 play an attack and watch what comes of it
+  vertice up                                   start, with the local logs that can be read
+  vertice replay auth.log.gz -o ndjson         what would have been detected in a file
+  vertice threats list                         what is going on
+  vertice explain 1f3a                         why: event, condition, detection, threat
+  vertice approvals list                       what waits for your answer
+  vertice doctor                               whether everything is in order
+
+Exit codes:
+  0  done                                      4  the server can not be reached
+  1  it failed                                 5  refused: the API key is missing or not good enough
+  2  the command line is wrong                 6  content was refused: a rule, mapping or playbook
+  3  there is no such thing";
+
+/// Vertice: security events in; detections, explained threats and planned responses out.
+#[derive(Debug, Parser)]
+#[command(name = "vertice", version, after_help = EXAMPLES, disable_help_subcommand = true)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every command understands.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Everywhere")]
+struct Global {
+    /// A configuration file; it need only name what it changes (see `vertice config default`).
+    #[arg(long, global = true, env = "VERTICE_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// How results are written: for people, as one JSON document, or as one JSON object a line.
+    #[arg(short, long, global = true, value_enum, default_value_t = Format::Table, value_name = "FORMAT")]
+    output: Format,
+    /// The server that is asked.
+    #[arg(long, global = true, env = "VERTICE_URL", default_value = "http://127.0.0.1:8000", value_name = "URL")]
+    url: String,
+    /// The API key. Better given by the environment: other users of the machine can see arguments.
+    #[arg(long, global = true, env = "VERTICE_API_KEY", hide_env_values = true, value_name = "KEY")]
+    key: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Start: take events in, detect, and serve the API
+    Up(UpArguments),
+    /// Read files to their end and print what is detected in them
+    Replay(ReplayArguments),
+    /// Play an attack through the real pipeline and tell the story as it unfolds
+    Demo(DemoArguments),
+}
+
+/// A command that is a program of its own, with what it was given.
+#[derive(Debug)]
+pub enum Start {
+    /// Take events in, detect, and serve the API until told to stop.
+    Up(UpArguments),
+    /// Read files to their end and print what is detected in them.
+    Replay(ReplayArguments, Format),
+    /// Play an attack and tell its story.
+    Demo(DemoArguments),
+}
+
+/// Runs the command that the process was started with. `start` is given the commands that are programs
+/// of their own, with the configuration in force; a [`Failure`] among its errors chooses the exit code.
+pub fn run(start: impl Fn(Start, Config) -> Result<()>) -> ExitCode {
+    run_with(std::env::args_os(), start)
+}
+
+fn run_with(arguments: impl IntoIterator<Item = OsString>, start: impl Fn(Start, Config) -> Result<()>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(usage) => {
+            // Help and the version go to standard output and are no error. Nobody to tell if printing fails.
+            let _ = usage.print();
+            return ExitCode::from(u8::try_from(usage.exit_code()).unwrap_or(2));
+        }
+    };
+    match dispatch(cli, start) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => tell(&error),
+    }
+}
+
+/// Prints what went wrong and gives its exit code. A reader that went away (`| head`) is no failure.
+fn tell(error: &anyhow::Error) -> ExitCode {
+    if failure::is_broken_pipe(error) {
+        return ExitCode::SUCCESS;
+    }
+    let code = failure::exit_code(error);
+    let text = format!("{error:#}");
+    let mut stderr = std::io::stderr().lock();
+    for (i, line) in text.lines().enumerate() {
+        let start = if i == 0 { "vertice: " } else { "         " };
+        let _ = writeln!(stderr, "{start}{}", plain(line));
+    }
+    ExitCode::from(code)
+}
+
+fn dispatch(cli: Cli, start: impl Fn(Start, Config) -> Result<()>) -> Result<()> {
+    let global = cli.global;
+    let configuration = || config::load(global.config.as_deref(), |name| std::env::var(name).ok());
+    match cli.command {
+        Command::Up(arguments) => {
+            let config = arguments.over(configuration()?);
+            start(Start::Up(arguments), config)
+        }
+        Command::Replay(arguments) => {
+            let config = arguments.over(configuration()?);
+            start(Start::Replay(arguments, global.output), config)
+        }
+        Command::Demo(arguments) => start(Start::Demo(arguments), configuration()?),
+    }
+}
+
+/// Standard output as it is: coloured only on a terminal whose user did not say no.
+pub fn standard_output(format: Format) -> Out {
+    let set = |name: &str| std::env::var_os(name).is_some_and(|v| !v.is_empty());
+    let dumb = std::env::var_os("TERM").is_some_and(|t| t == "dumb");
+    // `None` when standard output is no terminal.
+    let width = comfy_table::Table::new().width();
+    Out::new(Box::new(std::io::stdout().lock()), format, width, width.is_some() && !set("NO_COLOR") && !dumb)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+}
