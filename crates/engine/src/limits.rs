@@ -29,3 +29,94 @@ pub const THREAT_QUIET_S: u64 = 24 * 3_600;
 
 /// Seconds within which a further detection opens a quiet threat again, rather than a new one: a week.
 pub const THREAT_REOPEN_S: u64 = 7 * 24 * 3_600;
+
+/// Longest playbook file, in bytes. The longest of ours has 4 KiB; a CACAO playbook of a hundred steps 60.
+pub const PLAYBOOK_BYTES_MAX: usize = 64 * 1024;
+
+/// Most YAML events (keys, values, brackets) of a playbook file: every second byte of the longest one.
+pub const PLAYBOOK_YAML_EVENTS_MAX: usize = PLAYBOOK_BYTES_MAX / 2;
+
+/// Deepest nesting of a playbook file: file, actions, action, parameters, list are 5; twice that.
+pub const PLAYBOOK_YAML_DEPTH_MAX: usize = 10;
+
+/// Longest reason of a refusal that quotes another's message, in characters: two lines of a terminal.
+pub const REASON_CHARS_MAX: usize = 160;
+
+/// Most errors that are told of one playbook file: a screenful.
+pub const PLAYBOOK_ERRORS_MAX: usize = 32;
+
+/// Most playbooks: one for every technique of ATT&CK's 14 tactics that anybody wrote one for, some 200.
+pub const PLAYBOOKS_MAX: usize = 256;
+
+/// Most actions of a playbook. The longest published CACAO example has 20.
+pub const PLAYBOOK_ACTIONS_MAX: usize = 32;
+
+/// Longest id of a playbook or an action, in bytes: what fits a column of a table.
+pub const PLAYBOOK_ID_BYTES_MAX: usize = 64;
+
+/// Longest text in a playbook (a description, a prompt, a message, a parameter), in bytes: a page.
+pub const PLAYBOOK_TEXT_BYTES_MAX: usize = 2_048;
+
+/// Longest condition, in bytes: all 14 tactics and four classes in one expression take 600.
+pub const CONDITION_BYTES_MAX: usize = 1_024;
+
+/// Deepest nesting of a condition. Two alternations of conjunctions with a negation are 3; more can not be read.
+pub const CONDITION_DEPTH_MAX: usize = 16;
+
+/// Longest value that is filled in for `${…}`, in characters: the longest host name has 253.
+pub const CONTEXT_VALUE_CHARS_MAX: usize = 256;
+
+/// Longest filled text (a prompt, a message), in characters: what a person reads in the 300 s of a question.
+pub const FILLED_CHARS_MAX: usize = 4_096;
+
+/// The longest lease, in seconds: a week. Longer is not a response but a policy, which people set elsewhere.
+pub const LEASE_S_MAX: u64 = 7 * 24 * 3_600;
+
+/// The shortest lease, in seconds: below it an attacker merely waits.
+pub const LEASE_S_MIN: u64 = 10;
+
+/// Seconds within which an action must have shown its effect, if the playbook does not say: a slow host's answer.
+pub const ACTION_TIMEOUT_S: u64 = 30;
+
+/// The longest that a playbook may say, in seconds: a bundle of evidence from a slow host takes some minutes.
+pub const ACTION_TIMEOUT_S_MAX: u64 = 600;
+
+/// Most retries of an action. What failed six times needs a person.
+pub const ACTION_RETRIES_MAX: u64 = 5;
+
+/// Seconds that a question waits, if the playbook does not say. The contract's number.
+pub const APPROVAL_TIMEOUT_S: u64 = 300;
+
+/// The longest and the shortest that a playbook may say, in seconds: a day's shifts, and reading it once.
+pub const APPROVAL_TIMEOUT_S_RANGE: std::ops::RangeInclusive<u64> = 10..=24 * 3_600;
+
+/// Entities that may be touched within an hour without a person's word, if nobody says otherwise: a guessing
+/// botnet of ordinary size shows some 20 addresses an hour, and a person can look 50 over.
+pub const ENTITIES_PER_HOUR: u32 = 50;
+
+/// The most that can be remembered of them. A person approves one in 10 s at the most, 360 in an hour; the
+/// policy's own number comes on top, and is cut to the rest.
+pub const ENTITIES_REMEMBERED_MAX: usize = 16_384;
+
+/// Most questions that wait at once. At the default 300 s, more would have to be answered at 3 a second.
+pub const QUESTIONS_WAITING_MAX: usize = 1_000;
+
+/// Most runs that are alive: one for each of the threats that may be open, at some 4 KiB each.
+pub const RUNS_ALIVE_MAX: usize = THREATS_MAX;
+
+/// Most runs kept after they are over, so that a late answer gets a precise reason; the records keep all.
+pub const RUNS_OVER_MAX: usize = 4_096;
+
+/// Seconds for which they are kept: a person who comes back the next day still reads who answered.
+pub const RUNS_OVER_S: u64 = 24 * 3_600;
+
+/// Most threats of which is remembered what was done, twice as many as can be open or reopened: a threat is
+/// forgotten here only long after it is forgotten there.
+pub const RESPONSE_THREATS_MAX: usize = 2 * THREATS_MAX;
+
+/// The longest lease of a reflex, in seconds: what follows by itself within seconds lasts at most an hour.
+pub const REFLEX_S_MAX: u64 = 3_600;
+
+/// Seconds after which a run that the blast radius or too many questions cut short is tried again, if the threat
+/// goes on: the hour that the blast radius counts.
+pub const HINDERED_S: u64 = 3_600;

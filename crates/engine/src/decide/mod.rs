@@ -1,15 +1,32 @@
 //! Decide: playbooks become runs, questions and containments.
+//!
+//! Vertice only observes so far: every check is really made, and what would be done, how it would be undone, how
+//! long it would last and whom it would touch are recorded as simulated. Nothing here is ever reported as done.
+//!
+//! - [`Playbooks`] are read from YAML and checked whole when they are loaded ([`verb`] lists what they can do).
+//! - [`Policy`] says whom no action may touch, and how many may be touched in an hour.
+//! - [`Responses`] holds the runs, questions and containments that are alive, and is stepped by the engine.
 
-use crate::content::{ContentError, ContentFile};
+mod condition;
+mod context;
+mod course;
+mod graph;
+mod history;
+mod ledger;
+mod load;
+mod measure;
+mod parameters;
+mod plan;
+mod playbook;
+mod policy;
+mod responses;
+mod spent;
+#[cfg(test)]
+mod tests;
+pub mod verb;
+mod words;
+mod yaml;
 
-/// The playbooks in force.
-#[derive(Clone, Debug, Default)]
-pub struct Playbooks {}
-
-impl Playbooks {
-    /// Compiles playbook files. A bad one is left out and named in `refused`.
-    #[must_use]
-    pub fn compile(_files: &[&ContentFile], _refused: &mut Vec<ContentError>) -> Playbooks {
-        Playbooks {}
-    }
-}
+pub use playbook::{ActionSummary, Playbook, PlaybookSummary, Playbooks};
+pub use policy::{Policy, Protected, Whom};
+pub use responses::{Answer, AnswerError, Change, ReleaseError, Responses};

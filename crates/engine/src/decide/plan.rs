@@ -1,0 +1,226 @@
+//! A playbook and a threat make a plan: every parameter filled, every check made, and a digest of all of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use vertice_model::{Entity, OnTimeout, Run, RunId, RunState, Severity, Step, StepState, Threat, Timestamp};
+
+use super::context::{in_url, plain};
+use super::parameters;
+use super::playbook::{Action, OnFailure, Playbook, RollbackOn, Setting};
+use super::policy::Policy;
+use super::verb::Kind;
+use crate::limits;
+
+/// A planned run: its record, and what the record does not say but its course depends on.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub(super) struct Plan {
+    pub(super) run: Run,
+    /// One for each step of the run, in the same order.
+    pub(super) notes: Vec<Note>,
+    /// What takes it back.
+    pub(super) rollback: BTreeSet<RollbackOn>,
+    /// How bad the threat is, as far as is known.
+    pub(super) severity: Severity,
+    /// The steps that were recorded, in that order.
+    pub(super) done: Vec<usize>,
+    /// Whether a step was refused only because too much was going on.
+    pub(super) hindered: bool,
+    /// When it was over: nothing waits, and nobody is held.
+    pub(super) over_at: Option<Timestamp>,
+}
+
+impl Plan {
+    /// The place of an action among the steps.
+    pub(super) fn place(&self, action_id: &str) -> Option<usize> {
+        self.run.steps.iter().position(|step| step.action_id == action_id)
+    }
+
+    /// Whom it would touch.
+    pub(super) fn aim(&self) -> BTreeSet<Entity> {
+        self.run.steps.iter().flat_map(|step| step.touches.iter().cloned()).collect()
+    }
+}
+
+/// What a step's record does not say.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub(super) struct Note {
+    /// What is asked before it; `None` if nobody is.
+    pub(super) ask: Option<Ask>,
+    pub(super) on_failure: OnFailure,
+    pub(super) reversible: bool,
+    /// A parameter that turned out to be none, found when it was filled.
+    pub(super) unfit: Option<String>,
+    pub(super) success_criteria: Vec<String>,
+    pub(super) timeout_s: u64,
+    pub(super) retries: u64,
+}
+
+/// A question, filled.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub(super) struct Ask {
+    pub(super) prompt: String,
+    pub(super) timeout_s: u64,
+    pub(super) on_timeout: OnTimeout,
+}
+
+/// Plans a playbook for a threat that tells all that it needs.
+pub(super) fn plan(now: Timestamp, playbook: &Playbook, threat: &Threat, run_id: RunId) -> Plan {
+    let (steps, notes): (Vec<_>, Vec<_>) = playbook.actions.iter().map(|action| step(action, threat)).unzip();
+    let mut run = empty(now, playbook, threat, run_id);
+    run.steps = steps;
+    let mut plan = whole(run, notes, playbook, threat);
+    plan.run.plan_digest = digest(&plan);
+    plan
+}
+
+/// The record of a playbook that is due and can not be planned.
+pub(super) fn refused(now: Timestamp, playbook: &Playbook, threat: &Threat, run_id: RunId, reason: String) -> Plan {
+    let mut run = empty(now, playbook, threat, run_id);
+    run.state = RunState::Refused;
+    run.reason = Some(reason);
+    let mut plan = whole(run, Vec::new(), playbook, threat);
+    plan.run.plan_digest = digest(&plan);
+    plan
+}
+
+fn whole(run: Run, notes: Vec<Note>, playbook: &Playbook, threat: &Threat) -> Plan {
+    let rollback = playbook.rollback.clone();
+    Plan { run, notes, rollback, severity: threat.severity, done: Vec::new(), hindered: false, over_at: None }
+}
+
+fn empty(now: Timestamp, playbook: &Playbook, threat: &Threat, run_id: RunId) -> Run {
+    Run {
+        run_id,
+        playbook_id: playbook.id.clone(),
+        playbook_version: playbook.version.clone(),
+        threat_id: threat.threat_id,
+        plan_digest: String::new(),
+        state: RunState::Waiting,
+        reason: None,
+        success: false,
+        simulated: true,
+        actions_executed: 0,
+        steps: Vec::new(),
+        planned_at: now,
+        timestamp: now,
+    }
+}
+
+fn step(action: &Action, threat: &Threat) -> (Step, Note) {
+    let mut parameters = BTreeMap::new();
+    let mut touches: Vec<Entity> = Vec::new();
+    let mut unfit = None;
+    for setting in &action.settings {
+        let text = filled(setting, threat);
+        if setting.kind.touches() {
+            match entity(setting.kind, &text) {
+                Ok(entity) if touches.contains(&entity) => {}
+                Ok(entity) => touches.push(entity),
+                Err(why) => unfit = Some(format!("`{}` is `{text}`, which is no target{why}", setting.name)),
+            }
+        }
+        parameters.insert(setting.name.to_owned(), text);
+    }
+    let inverse = match (&action.inverse, touches.is_empty()) {
+        (Some(words), true) => words.clone(),
+        (Some(words), false) => format!("{words}: {}", names(&touches)),
+        (None, _) => "nothing undoes it".to_owned(),
+    };
+    let step = Step {
+        action_id: action.id.clone(),
+        action_type: action.verb.as_str().to_owned(),
+        parameters,
+        inverse,
+        lease_s: action.lease_s,
+        touches,
+        depends_on: action.depends_on.clone(),
+        state: StepState::Pending,
+        question_id: None,
+    };
+    let ask = action.checkpoint.as_ref().map(|checkpoint| Ask {
+        prompt: cut(&checkpoint.prompt.fill(threat, plain)),
+        timeout_s: checkpoint.timeout_s,
+        on_timeout: checkpoint.on_timeout,
+    });
+    let note = Note {
+        ask,
+        on_failure: action.on_failure,
+        reversible: action.inverse.is_some(),
+        unfit,
+        success_criteria: action.success_criteria.clone(),
+        timeout_s: action.timeout_s,
+        retries: action.retries,
+    };
+    (step, note)
+}
+
+fn filled(setting: &Setting, threat: &Threat) -> String {
+    cut(&match setting.kind {
+        Kind::Url => setting.value.fill(threat, in_url),
+        Kind::Address
+        | Kind::Host
+        | Kind::User
+        | Kind::Duration
+        | Kind::Rate
+        | Kind::Bandwidth
+        | Kind::Size
+        | Kind::Port
+        | Kind::Number
+        | Kind::Word(_)
+        | Kind::Words(_)
+        | Kind::Name
+        | Kind::Path
+        | Kind::Text => setting.value.fill(threat, plain),
+    })
+}
+
+fn cut(text: &str) -> String {
+    text.chars().take(limits::FILLED_CHARS_MAX).collect()
+}
+
+fn names(entities: &[Entity]) -> String {
+    entities.iter().map(Entity::name).collect::<Vec<_>>().join(", ")
+}
+
+/// The entity that an action is told of, if it is one that it may be told of. Whether it may be touched is
+/// the policy's to say.
+fn entity(kind: Kind, text: &str) -> Result<Entity, String> {
+    let none = || String::new();
+    match kind {
+        Kind::Address if text.contains('/') => Err(": no action touches a whole range".to_owned()),
+        Kind::Address => Entity::ip(text).ok_or_else(none),
+        Kind::Host => {
+            parameters::literal(kind, text)?;
+            Entity::host(text).ok_or_else(none)
+        }
+        _ => {
+            parameters::literal(Kind::User, text)?;
+            Entity::user(text).ok_or_else(none)
+        }
+    }
+}
+
+/// Why a step may not be carried out, whoever wants it; `None` if nothing speaks against it.
+pub(super) fn forbidden(policy: &Policy, step: &Step, note: &Note) -> Option<String> {
+    if let Some(unfit) = &note.unfit {
+        return Some(unfit.clone());
+    }
+    if let Some(why) = step.touches.iter().find_map(|entity| policy.forbids(entity)) {
+        return Some(why);
+    }
+    match step.lease_s {
+        Some(lease_s) if lease_s > policy.lease_s_max => {
+            Some(format!("its lease of {lease_s} s is longer than the {} s that are allowed", policy.lease_s_max))
+        }
+        Some(_) | None => None,
+    }
+}
+
+/// BLAKE3 over exactly what would be done. JSON of ordered maps is canonical: one plan, one text.
+fn digest(plan: &Plan) -> String {
+    let run = &plan.run;
+    let what = (run.run_id, &run.playbook_id, &run.playbook_version, &run.steps, &plan.notes, &plan.rollback);
+    let canonical = serde_json::to_vec(&what).expect("strings, numbers and ordered maps always serialize");
+    blake3::hash(&canonical).to_hex().to_string()
+}

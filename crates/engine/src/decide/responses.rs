@@ -1,0 +1,450 @@
+//! The runs, questions and containments that are alive, and what changes them.
+
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use vertice_model::{
+    Containment, ContainmentId, ContainmentState, Principal, Question, QuestionId, QuestionState, Run, RunId, RunState,
+    StepState, Threat, ThreatId, ThreatState, Timestamp, VerdictKind,
+};
+
+use super::context::Variable;
+use super::course::{Course, containment_id, question_id};
+use super::history::{Barred, History};
+use super::ledger::{Due, Ledger};
+use super::plan::{self, Plan};
+use super::playbook::{Playbook, Playbooks, RollbackOn};
+use super::policy::Policy;
+use super::spent::Spent;
+use crate::limits;
+
+/// A record that changed, as it now stands.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Change {
+    /// A run.
+    Run(Run),
+    /// A question. One that is `waiting` was just asked.
+    Question(Question),
+    /// A containment.
+    Containment(Containment),
+}
+
+/// A person's answer to a question.
+#[derive(Clone, Copy, Debug)]
+pub struct Answer<'a> {
+    /// Which.
+    pub question: QuestionId,
+    /// Yes or no.
+    pub approve: bool,
+    /// The digest of the plan that they saw.
+    pub plan_digest: &'a str,
+    /// Who.
+    pub by: &'a Principal,
+}
+
+/// An answer that changed nothing, and why.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, thiserror::Error)]
+#[serde(rename_all = "snake_case", tag = "is")]
+pub enum AnswerError {
+    /// There is no such question, or it ended so long ago that it is only in the records.
+    #[error("no question {question} waits for an answer")]
+    Unknown {
+        /// Which was answered.
+        question: QuestionId,
+    },
+    /// Somebody was faster, or it no longer matters.
+    #[error("question {question} is no longer open: {how}")]
+    Closed {
+        /// Which was answered.
+        question: QuestionId,
+        /// How it ended.
+        how: String,
+    },
+    /// It came too late, even if nothing has happened since.
+    #[error("question {question} could be answered until {until}")]
+    Late {
+        /// Which was answered.
+        question: QuestionId,
+        /// When it ended.
+        until: Timestamp,
+    },
+    /// The answer is to another plan than the one that would be carried out.
+    #[error("question {question} is about the plan {plan_digest}, not the one that was answered")]
+    OtherPlan {
+        /// Which was answered.
+        question: QuestionId,
+        /// The plan it is about.
+        plan_digest: String,
+    },
+}
+
+/// A containment that could not be released, and why.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, thiserror::Error)]
+#[serde(rename_all = "snake_case", tag = "is")]
+pub enum ReleaseError {
+    /// There is none, or it ended so long ago that it is only in the records.
+    #[error("there is no containment {containment}")]
+    Unknown {
+        /// Which was meant.
+        containment: ContainmentId,
+    },
+    /// It ended before.
+    #[error("containment {containment} holds nobody any more: {how}")]
+    Ended {
+        /// Which was meant.
+        containment: ContainmentId,
+        /// How it ended.
+        how: String,
+    },
+}
+
+/// The runs, questions and containments that are alive, and for a while those that were.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct Responses {
+    plans: BTreeMap<RunId, Plan>,
+    ledger: Ledger,
+    /// What each playbook did for each threat before.
+    histories: BTreeMap<ThreatId, BTreeMap<String, History>>,
+    spent: Spent,
+    /// The runs that are over, by when they ended.
+    finished: BTreeSet<(Timestamp, RunId)>,
+    turned_away: u64,
+}
+
+impl Responses {
+    /// Plans every playbook that is due for the threat as it now stands.
+    pub fn consider(&mut self, now: Timestamp, threat: &Threat, playbooks: &Playbooks, policy: &Policy) -> Vec<Change> {
+        self.forget(now);
+        if threat.state != ThreatState::Open {
+            return Vec::new();
+        }
+        let mut changes = Vec::new();
+        for playbook in playbooks.iter().filter(|p| p.is_due(threat)) {
+            changes.extend(self.consider_one(now, threat, playbook, policy));
+        }
+        changes
+    }
+
+    /// A person's answer.
+    ///
+    /// # Errors
+    /// If it is not to this plan, or nothing waits for it any more; then nothing has changed.
+    pub fn answer(&mut self, now: Timestamp, answer: Answer<'_>, policy: &Policy) -> Result<Vec<Change>, AnswerError> {
+        let Answer { question: id, approve, plan_digest, by } = answer;
+        let question = self.ledger.questions.get(&id).ok_or(AnswerError::Unknown { question: id })?;
+        let (run_id, action_id) = (question.run_id, question.action_id.clone());
+        if question.state != QuestionState::Waiting {
+            return Err(AnswerError::Closed { question: id, how: how_it_ended(question) });
+        }
+        if now >= question.expires_at {
+            return Err(AnswerError::Late { question: id, until: question.expires_at });
+        }
+        if question.plan_digest != plan_digest {
+            return Err(AnswerError::OtherPlan { question: id, plan_digest: question.plan_digest.clone() });
+        }
+        let state = if approve { QuestionState::Approved } else { QuestionState::Denied };
+        let closed = self.ledger.close(id, state, Some((by.clone(), now)));
+        Ok(self.on(now, run_id, |mut course| {
+            course.parts.extend(closed.map(Change::Question));
+            if let Some(i) = course.plan.place(&action_id) {
+                if approve { course.approved(i, policy) } else { course.denied(i, format!("{by} said no")) }
+            }
+            course.advance(policy)
+        }))
+    }
+
+    /// Carries out everything that is due: unanswered questions, ended leases.
+    pub fn expire(&mut self, now: Timestamp, policy: &Policy) -> Vec<Change> {
+        self.forget(now);
+        let mut changes = Vec::new();
+        while let Some((_, due)) = self.ledger.next_due().filter(|(at, _)| *at <= now) {
+            changes.extend(match due {
+                Due::Question(id) => self.time_out(now, id, policy),
+                Due::Containment(id) => self.lapse(now, id),
+            });
+        }
+        changes
+    }
+
+    /// When [`Responses::expire`] has something to do next.
+    #[must_use]
+    pub fn next_due(&self) -> Option<Timestamp> {
+        self.ledger.next_due().map(|(at, _)| at)
+    }
+
+    /// A person judged a threat. If it is nothing, or allowed, nothing more begins, and what its playbooks say is
+    /// taken back, the latest first. If it is confirmed, nothing happens by itself.
+    pub fn verdict(&mut self, now: Timestamp, threat: ThreatId, verdict: VerdictKind, by: &Principal) -> Vec<Change> {
+        let reason = match verdict {
+            VerdictKind::Confirmed => return Vec::new(),
+            VerdictKind::FalsePositive => format!("{by} judged the threat a false positive"),
+            VerdictKind::Benign => format!("{by} judged the threat benign"),
+        };
+        let mut changes = Vec::new();
+        for run_id in self.latest_first(threat) {
+            changes.extend(self.on(now, run_id, |mut course| {
+                if course.plan.rollback.contains(&RollbackOn::FalsePositiveConfirmed) && course.stands() {
+                    course.take_back(by, &reason);
+                } else if course.plan.run.state == RunState::Waiting {
+                    course.withdraw(&reason);
+                } else {
+                    return Vec::new();
+                }
+                course.changes()
+            }));
+        }
+        changes
+    }
+
+    /// A person takes a containment back. Where its playbook says so, its whole run is taken back with it.
+    ///
+    /// # Errors
+    /// If it holds nobody any more; then nothing has changed.
+    pub fn release(
+        &mut self,
+        now: Timestamp,
+        containment: ContainmentId,
+        by: &Principal,
+        reason: &str,
+    ) -> Result<Vec<Change>, ReleaseError> {
+        let found = self.ledger.containments.get(&containment).ok_or(ReleaseError::Unknown { containment })?;
+        match &found.state {
+            ContainmentState::Active => {}
+            ContainmentState::Expired => {
+                let how = format!("its lease ended at {}", found.lease_until);
+                return Err(ReleaseError::Ended { containment, how });
+            }
+            ContainmentState::Released { by, .. } => {
+                return Err(ReleaseError::Ended { containment, how: format!("{by} released it") });
+            }
+        }
+        let (run_id, threat, playbook) = (found.run_id, found.threat_id, found.playbook_id.clone());
+        let action_id = found.action_id.clone();
+        let changes = self.on(now, run_id, |mut course| {
+            if course.plan.rollback.contains(&RollbackOn::ManualOverride) {
+                course.take_back(by, reason);
+            } else if let Some(i) = course.plan.place(&action_id) {
+                course.undo(i, by, reason);
+                course.withdraw(&format!("{by} took `{action_id}` back"));
+            }
+            course.changes()
+        });
+        if let Some(history) = self.histories.get_mut(&threat).and_then(|of| of.get_mut(&playbook)) {
+            history.barred = Barred::Overridden;
+        }
+        Ok(changes)
+    }
+
+    /// A threat turned out to be one with an older one: what was done for it now belongs to that.
+    pub fn threat_merged(&mut self, now: Timestamp, from: ThreatId, into: ThreatId) -> Vec<Change> {
+        if from == into {
+            return Vec::new();
+        }
+        let mut changes = Vec::new();
+        for (playbook, history) in self.histories.remove(&from).unwrap_or_default() {
+            let moved: Vec<RunId> = history.runs.iter().copied().collect();
+            let there = self.histories.get(&into).and_then(|of| of.get(&playbook));
+            let runs_there = there.is_some_and(|h| h.runs.iter().any(|run| self.is_alive(*run)));
+            match self.histories.entry(into).or_default().entry(playbook.clone()) {
+                Entry::Occupied(mut known) => known.get_mut().absorb(history),
+                Entry::Vacant(place) => _ = place.insert(history),
+            }
+            for run_id in moved {
+                changes.extend(self.on(now, run_id, |mut course| {
+                    if runs_there && course.plan.run.state == RunState::Waiting {
+                        course.withdraw(&format!(
+                            "its threat became one with {into}, for which `{playbook}` runs already"
+                        ));
+                    }
+                    course.parts.clear();
+                    course.belongs_to(into);
+                    course.changes()
+                }));
+            }
+        }
+        changes
+    }
+
+    /// How many runs could not be planned because too many were alive.
+    #[must_use]
+    pub fn turned_away(&self) -> u64 {
+        self.turned_away
+    }
+
+    /// How many questions wait.
+    #[must_use]
+    pub fn questions_waiting(&self) -> usize {
+        self.ledger.waiting()
+    }
+
+    /// The containments that hold.
+    pub fn containments(&self) -> impl Iterator<Item = &Containment> {
+        self.ledger.containments.values().filter(|c| c.state == ContainmentState::Active)
+    }
+}
+
+impl Responses {
+    fn consider_one(&mut self, now: Timestamp, threat: &Threat, playbook: &Playbook, policy: &Policy) -> Vec<Change> {
+        let of = self.histories.get(&threat.threat_id).and_then(|of| of.get(&playbook.id));
+        let mut history = of.cloned().unwrap_or_else(|| History::new(threat, now));
+        if let Some(alive) = history.runs.iter().find(|run| self.is_alive(**run)).copied() {
+            if let Some(plan) = self.plans.get_mut(&alive) {
+                plan.severity = threat.severity;
+            }
+            history.look(now, threat);
+            self.remember(threat.threat_id, playbook, history);
+            return Vec::new();
+        }
+        let missing = playbook.missing(threat);
+        let run_id = RunId::derive(&format!("{}|{}|{}", threat.threat_id, playbook.id, history.count + 1));
+        let planned = if missing.is_empty() {
+            let plan = plan::plan(now, playbook, threat, run_id);
+            let aim = plan.aim();
+            let due = history.is_due(now, threat, &aim);
+            history.aim.extend(aim);
+            due.then_some(plan)
+        } else {
+            // Told once, and again only when it is something else that is lacking.
+            let told = history.missing == missing;
+            (!told).then(|| plan::refused(now, playbook, threat, run_id, lacking(&missing)))
+        };
+        let Some(plan) = planned else { return Vec::new() };
+        if self.plans.len() - self.finished.len() >= limits::RUNS_ALIVE_MAX {
+            self.turned_away += 1;
+            return Vec::new();
+        }
+        history.look(now, threat);
+        history.count += 1;
+        history.runs.insert(run_id);
+        history.missing = missing;
+        history.barred = Barred::No;
+        history.again_at = None;
+        self.remember(threat.threat_id, playbook, history);
+        self.plans.insert(run_id, plan);
+        self.on(now, run_id, |course| course.advance(policy))
+    }
+
+    fn remember(&mut self, threat: ThreatId, playbook: &Playbook, history: History) {
+        self.histories.entry(threat).or_default().insert(playbook.id.clone(), history);
+    }
+
+    /// Does something to one run, and files it away if it is over then.
+    fn on(&mut self, now: Timestamp, run_id: RunId, act: impl FnOnce(Course<'_>) -> Vec<Change>) -> Vec<Change> {
+        let Some(plan) = self.plans.get_mut(&run_id) else { return Vec::new() };
+        let course = Course { now, plan, ledger: &mut self.ledger, spent: &mut self.spent, parts: Vec::new() };
+        let changes = act(course);
+        self.settle(now, run_id);
+        changes
+    }
+
+    /// Nobody answered in time.
+    fn time_out(&mut self, now: Timestamp, id: QuestionId, policy: &Policy) -> Vec<Change> {
+        let Some(question) = self.ledger.close(id, QuestionState::TimedOut, None) else { return Vec::new() };
+        self.on(now, question.run_id, |mut course| {
+            course.parts.push(Change::Question(question.clone()));
+            if let Some(i) = course.plan.place(&question.action_id) {
+                course.timed_out(i, &question, policy);
+            }
+            course.advance(policy)
+        })
+    }
+
+    /// A lease ended.
+    fn lapse(&mut self, now: Timestamp, id: ContainmentId) -> Vec<Change> {
+        let Some(lapsed) = self.ledger.end(id, ContainmentState::Expired) else { return Vec::new() };
+        self.settle(now, lapsed.run_id);
+        vec![Change::Containment(lapsed)]
+    }
+
+    /// Whether a run waits, or holds somebody.
+    fn is_alive(&self, run_id: RunId) -> bool {
+        let Some(plan) = self.plans.get(&run_id) else { return false };
+        plan.run.state == RunState::Waiting || plan.done.iter().any(|i| self.ledger.holds(containment_id(plan, *i)))
+    }
+
+    /// Once a run is over: remembers what came of it, and counts its days.
+    fn settle(&mut self, now: Timestamp, run_id: RunId) {
+        let over = !self.is_alive(run_id);
+        let Some(plan) = self.plans.get_mut(&run_id) else { return };
+        if !over || plan.over_at.is_some() {
+            return;
+        }
+        plan.over_at = Some(now);
+        self.finished.insert((now, run_id));
+        let run = &plan.run;
+        let of = self.histories.get_mut(&run.threat_id).and_then(|of| of.get_mut(&run.playbook_id));
+        let Some(history) = of else { return };
+        let denied = run.steps.iter().any(|s| matches!(s.state, StepState::Denied { .. }));
+        if denied {
+            history.barred = history.barred.max(Barred::Denied);
+        }
+        let held = plan.done.iter().any(|i| run.steps[*i].lease_s.is_some());
+        if plan.hindered {
+            history.again_at = Some(now.plus_seconds(limits::HINDERED_S));
+        } else if held && run.state == RunState::Ended {
+            history.again_at = Some(now);
+        }
+    }
+
+    /// The runs of a threat, the latest first.
+    fn latest_first(&self, threat: ThreatId) -> Vec<RunId> {
+        let runs = self.histories.get(&threat).into_iter().flat_map(|of| of.values()).flat_map(|h| &h.runs);
+        let mut runs: Vec<_> = runs.filter_map(|id| Some((self.plans.get(id)?.run.planned_at, *id))).collect();
+        runs.sort_unstable_by(|a, b| b.cmp(a));
+        runs.into_iter().map(|(_, id)| id).collect()
+    }
+
+    /// Forgets the runs that have been over for long; their records stay in the read model.
+    fn forget(&mut self, now: Timestamp) {
+        while let Some((at, run_id)) = self.finished.first().copied() {
+            let old = at.plus_seconds(limits::RUNS_OVER_S) <= now;
+            if !old && self.finished.len() <= limits::RUNS_OVER_MAX {
+                break;
+            }
+            self.finished.remove(&(at, run_id));
+            self.forget_run(run_id);
+        }
+        if self.histories.len() > limits::RESPONSE_THREATS_MAX {
+            self.forget_threats();
+        }
+    }
+
+    fn forget_run(&mut self, run_id: RunId) {
+        let Some(plan) = self.plans.remove(&run_id) else { return };
+        for (i, step) in plan.run.steps.iter().enumerate() {
+            self.ledger.forget(step.question_id, question_id(&plan.run, step, false), containment_id(&plan, i));
+        }
+        let of = self.histories.get_mut(&plan.run.threat_id).and_then(|of| of.get_mut(&plan.run.playbook_id));
+        if let Some(history) = of {
+            history.runs.remove(&run_id);
+        }
+    }
+
+    /// Forgets an eighth of the threats, those that were looked at longest ago and have no run that is kept.
+    fn forget_threats(&mut self) {
+        let idle = self.histories.iter().filter(|(_, of)| of.values().all(|h| h.runs.is_empty()));
+        let mut idle: Vec<_> = idle.map(|(id, of)| (of.values().map(|h| h.touched).max(), *id)).collect();
+        idle.sort_unstable();
+        for (_, id) in idle.into_iter().take(limits::RESPONSE_THREATS_MAX / 8) {
+            self.histories.remove(&id);
+        }
+    }
+}
+
+fn lacking(missing: &BTreeSet<Variable>) -> String {
+    let names: Vec<_> = missing.iter().map(|v| format!("`{}`", v.name())).collect();
+    format!("the threat does not tell {}", names.join(", "))
+}
+
+fn how_it_ended(question: &Question) -> String {
+    let by = question.answered.as_ref().map_or(String::new(), |(by, at)| format!(" by {by} at {at}"));
+    match question.state {
+        QuestionState::Waiting => "it waits".to_owned(),
+        QuestionState::Approved => format!("approved{by}"),
+        QuestionState::Denied => format!("denied{by}"),
+        QuestionState::TimedOut => format!("nobody answered until {}", question.expires_at),
+        QuestionState::Withdrawn => "it was withdrawn".to_owned(),
+    }
+}
