@@ -120,3 +120,24 @@ pub const REFLEX_S_MAX: u64 = 3_600;
 /// Seconds after which a run that the blast radius or too many questions cut short is tried again, if the threat
 /// goes on: the hour that the blast radius counts.
 pub const HINDERED_S: u64 = 3_600;
+
+/// Longest name of a field, in bytes: a flattened JSON path. The longest real ones (CloudTrail, Exchange
+/// audit) stay under 200; with at most [`FIELDS_READ_MAX`] of them, names take 8 MiB at worst.
+pub const FIELD_NAME_BYTES_MAX: usize = 1_024;
+
+/// Most fields taken from one JSON event before lists are gathered: four times what an event may have, for
+/// the objects of a list count one by one until they are. Further ones are left out and counted.
+pub const FIELDS_READ_MAX: usize = 4 * vertice_model::limits::EVENT_FIELDS_MAX;
+
+/// Most `key=value` pairs taken from one line: a program with 512 arguments in an audit record, twice.
+pub const PAIRS_MAX: usize = 1_024;
+
+/// Most bytes of one compiled pattern of a mapping; the largest of ours needs a twentieth. It bounds what a
+/// counted repetition such as `(a{1000}){1000}` in an operator's mapping can cost.
+pub const MAPPING_REGEX_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// How often a line may be found within a line: syslog within a container's log within JSON is two.
+pub const REREADS_MAX: u8 = 3;
+
+/// Most arguments joined into one command line; `execve` itself allows more, a person writes fewer.
+pub const ARGUMENTS_MAX: usize = 512;

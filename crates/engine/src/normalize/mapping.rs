@@ -1,0 +1,204 @@
+//! A mapping, compiled.
+
+use std::sync::Arc;
+
+use regex::{RegexSet, RegexSetBuilder};
+use vertice_model::limits::EVENT_ID_BYTES_MAX;
+use vertice_model::{EventId, Refusal, Timestamp, Value};
+
+use super::draft::Draft;
+use super::spec::{Kind, Shape, Spec, Step};
+use super::syslog::Header;
+use super::words::yaml;
+use crate::content::{ContentError, ContentFile};
+use crate::limits::MAPPING_REGEX_BYTES_MAX;
+
+/// A mapping, compiled.
+#[derive(Clone, Debug)]
+pub(super) struct Mapping {
+    /// The stem of its file's name.
+    pub(super) name: Arc<str>,
+    /// What the file says.
+    pub(super) spec: Spec,
+    /// All its patterns at once, to find the first that fits.
+    patterns: RegexSet,
+}
+
+impl Mapping {
+    /// Compiles a mapping file.
+    pub(super) fn compile(file: &ContentFile) -> Result<Mapping, ContentError> {
+        let refuse = |line, reason| ContentError { path: file.path.clone(), line, reason };
+        let spec: Spec = yaml(&file.text).map_err(|error| {
+            let line = error.location().map_or(0, |at| at.line());
+            refuse(line, error.to_string().lines().next().unwrap_or_default().to_owned())
+        })?;
+        checked(&spec).map_err(|reason| refuse(0, reason))?;
+        let sources = spec.patterns.iter().filter_map(|step| step.regex.as_ref()).map(|p| p.regex.as_str());
+        let patterns = RegexSetBuilder::new(sources)
+            .size_limit(MAPPING_REGEX_BYTES_MAX)
+            .dfa_size_limit(MAPPING_REGEX_BYTES_MAX)
+            .build()
+            .map_err(|error| refuse(0, format!("`patterns` together: {error}")))?;
+        let stem = file.path.rsplit('/').next().unwrap_or(&file.path);
+        let name = stem.trim_end_matches(".yaml").trim_end_matches(".yml").into();
+        Ok(Mapping { name, spec, patterns })
+    }
+
+    /// Whether a JSON object is one of its own.
+    pub(super) fn recognises(&self, draft: &Draft) -> bool {
+        self.spec
+            .recognise
+            .iter()
+            .any(|way| way.has.iter().all(|name| draft.get(name).is_some()) && way.holds.holds(draft))
+    }
+
+    /// Whether messages of a program may be its own.
+    pub(super) fn reads_program(&self, program: &str) -> bool {
+        self.spec.programs.iter().any(|glob| glob.matches(program) || (program.is_empty() && glob.matches("-")))
+    }
+
+    /// Gives a JSON object's fields the names that the steps use.
+    pub(super) fn prepare(&self, draft: &mut Draft) {
+        if !self.spec.hoist.is_empty() {
+            draft.hoist(&self.spec.hoist);
+        }
+        for (names, values) in &self.spec.zip {
+            draft.zip(names, values);
+        }
+    }
+
+    /// Reads a message; `None` if it is none of its own.
+    pub(super) fn text(&self, message: &str, header: Option<&Header<'_>>) -> Option<Draft> {
+        let step = self.patterns.matches(message).iter().next().map(|i| &self.spec.patterns[i]);
+        if step.is_none() && !self.spec.others {
+            return None;
+        }
+        let mut draft = Draft::default();
+        draft.put("message", message.into());
+        if let Some(header) = header {
+            describe(header, &mut draft);
+        }
+        if let Some(step) = step {
+            if let Some(pattern) = &step.regex {
+                pattern.apply(message, &mut draft);
+            }
+            step.apply(&mut draft);
+        }
+        Some(draft)
+    }
+
+    /// Whether the fields are what they must be.
+    pub(super) fn check(&self, draft: &Draft) -> Result<(), Refusal> {
+        let required = self.spec.require.iter().map(|(name, kind)| (name, *kind, true));
+        let allowed = self.spec.allow.iter().map(|(name, kind)| (name, *kind, false));
+        for (name, kind, must) in required.chain(allowed) {
+            let why = match draft.get(name) {
+                None | Some(Value::Null) if !must => continue,
+                None | Some(Value::Null) => "is missing",
+                Some(value) if kind.fits(value) => continue,
+                Some(_) => "is something else",
+            };
+            return Err(Refusal::new(format!("{}: `{name}` {why}; it must be {}", self.name, kind.meant())));
+        }
+        Ok(())
+    }
+
+    /// When it happened; `None` if the event does not say.
+    pub(super) fn time(&self, draft: &Draft, received: Timestamp) -> Result<Option<Timestamp>, Refusal> {
+        for time in &self.spec.time {
+            let Some(value) = draft.get(&time.field).filter(|value| **value != Value::Null) else { continue };
+            let read = time.formats.iter().find_map(|format| format.read(value, received));
+            return match read {
+                Some(at) => Ok(Some(at)),
+                None => {
+                    let text: String = value.to_text().chars().take(64).collect();
+                    let (name, field) = (&self.name, &time.field);
+                    Err(Refusal::new(format!("{name}: the time in `{field}` can not be read: {text:?}")))
+                }
+            };
+        }
+        Ok(None)
+    }
+
+    /// The sender's own id; `None` if the log source has none.
+    pub(super) fn event_id(&self, draft: &Draft) -> Result<Option<EventId>, Refusal> {
+        let Some(id) = self.spec.event_id.as_ref().and_then(|name| draft.text(name)) else { return Ok(None) };
+        if id.len() > EVENT_ID_BYTES_MAX {
+            let reason = format!("{}: the event's id is longer than {EVENT_ID_BYTES_MAX} bytes", self.name);
+            return Err(Refusal::new(reason));
+        }
+        Ok(Some(EventId::given(id.into_owned())))
+    }
+}
+
+impl Kind {
+    fn fits(self, value: &Value) -> bool {
+        match self {
+            Kind::Text => value.as_text().is_some_and(|text| !text.trim().is_empty()),
+            Kind::Ip => value.as_text().is_some_and(|text| text.parse::<std::net::IpAddr>().is_ok()),
+            Kind::Integer => matches!(value, Value::Int(_)),
+            // An object is flat by now: a value under its own name is something else.
+            Kind::Object => false,
+        }
+    }
+
+    fn meant(self) -> &'static str {
+        match self {
+            Kind::Text => "a text that is not empty",
+            Kind::Ip => "an IPv4 or IPv6 address",
+            Kind::Integer => "a whole number",
+            Kind::Object => "an object",
+        }
+    }
+}
+
+/// What a syslog header says, as fields.
+fn describe(header: &Header<'_>, draft: &mut Draft) {
+    for (name, value) in [("host.name", header.host), ("process.name", header.program), ("process.pid", header.pid)] {
+        if let Some(value) = value {
+            draft.put(name, value.into());
+        }
+    }
+    if let Some(priority) = header.priority {
+        draft.put("syslog.facility", Value::Int(i64::from(priority / 8)));
+        draft.put("syslog.severity", Value::Int(i64::from(priority % 8)));
+    }
+    for (name, value) in &header.data {
+        draft.put(&format!("syslog.{name}"), value.as_str().into());
+    }
+}
+
+/// What the types can not say of a mapping.
+fn checked(spec: &Spec) -> Result<(), String> {
+    match spec.reads {
+        Shape::Json => {
+            if spec.recognise.is_empty() {
+                return Err("`recognise` is empty: no object would ever be read".to_owned());
+            }
+            if !spec.patterns.is_empty() || !spec.programs.is_empty() || spec.plain || spec.others {
+                return Err("`patterns`, `programs`, `plain` and `others` are for text".to_owned());
+            }
+        }
+        Shape::Text => {
+            if spec.programs.is_empty() && !spec.plain {
+                return Err("neither `programs` nor `plain`: no line would ever be read".to_owned());
+            }
+            if !spec.recognise.is_empty() || !spec.hoist.is_empty() || !spec.zip.is_empty() {
+                return Err("`recognise`, `hoist` and `zip` are for JSON".to_owned());
+            }
+        }
+    }
+    if spec.patterns.iter().any(|step| step.regex.is_none()) {
+        return Err("each of `patterns` must have a `regex`".to_owned());
+    }
+    let fields = spec.steps.iter().any(has_regex) || spec.patterns.iter().any(|p| p.steps.iter().any(has_regex));
+    if fields {
+        return Err("`regex` is for `patterns`; within a step it is `extract`".to_owned());
+    }
+    Ok(())
+}
+
+fn has_regex(step: &Step) -> bool {
+    let cases = step.switch.iter().flat_map(|switch| switch.cases.values());
+    step.regex.is_some() || step.steps.iter().any(has_regex) || cases.into_iter().any(|case| has_regex(case))
+}

@@ -1,0 +1,4 @@
+//! What the engine does with content and with real input.
+
+#[cfg(test)]
+mod normalize;
