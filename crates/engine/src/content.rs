@@ -2,12 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::decide::Playbooks;
+use crate::decide::{Playbooks, Policy};
 use crate::detect::Rules;
 use crate::normalize::Mappings;
 
 /// One file of content. How its path begins decides what it is: `rules/…` of what is built in and
-/// `rules:PATH` of what lies elsewhere is a rule; `mappings` and `playbooks` likewise.
+/// `rules:PATH` of what lies elsewhere is a rule; `mappings` and `playbooks` likewise, and one
+/// `policy` in JSON.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct ContentFile {
     /// Where it was read from, as a person would name it, such as `rules/auth/ssh_guessing.yml`.
@@ -40,6 +41,8 @@ pub struct Content {
     pub rules: Rules,
     /// What is done about it.
     pub playbooks: Playbooks,
+    /// What no action may touch, and how many may be touched.
+    pub policy: Policy,
     /// The files that were refused.
     pub refused: Vec<ContentError>,
 }
@@ -55,6 +58,7 @@ impl Content {
         let mappings = Mappings::compile(&below("mappings"), &mut refused);
         let rules = Rules::compile(&below("rules"), &mut refused);
         let playbooks = Playbooks::compile(&below("playbooks"), &mut refused);
+        let policy = policy(&below("policy"), &mut refused);
         for error in &mut refused {
             // A person knows a file by its path alone.
             if let Some((_, path)) = error.path.split_once(':') {
@@ -68,7 +72,7 @@ impl Content {
                 digest.update(part.as_bytes());
             }
         }
-        Content { digest: digest.finalize().to_hex().to_string(), files, mappings, rules, playbooks, refused }
+        Content { digest: digest.finalize().to_hex().to_string(), files, mappings, rules, playbooks, policy, refused }
     }
 
     /// BLAKE3 of the files, in hexadecimal: two contents with one digest are the same.
@@ -76,6 +80,20 @@ impl Content {
     pub fn digest(&self) -> &str {
         &self.digest
     }
+}
+
+/// The last policy that can be read; the cautious default where there is none.
+fn policy(files: &[&ContentFile], refused: &mut Vec<ContentError>) -> Policy {
+    let mut policy = Policy::default();
+    for file in files {
+        match serde_json::from_str(&file.text) {
+            Ok(read) => policy = read,
+            Err(e) => {
+                refused.push(ContentError { path: file.path.clone(), line: e.line() as u64, reason: e.to_string() })
+            }
+        }
+    }
+    policy
 }
 
 impl From<Vec<ContentFile>> for Content {

@@ -1,9 +1,319 @@
 //! The composition of the stages, and nothing else.
 
-/// The engine.
-#[derive(Debug, Default)]
-pub struct Engine {}
+use std::sync::Arc;
 
-/// Events after screening.
-#[derive(Debug, Default)]
-pub struct Screened {}
+use serde::{Deserialize, Serialize};
+use vertice_model::{
+    EffectId, Event, Position, Principal, Question, QuestionState, RawEvent, Threat, ThreatId, Timestamp, Verdict,
+    VerdictKind,
+};
+
+use crate::content::Content;
+use crate::decide::{Answer, Change, Responses};
+use crate::detect::{Findings, Hit};
+use crate::effect::{Effect, EffectKind, Record, RefusedEvent};
+use crate::gather::Threats;
+use crate::input::{Input, Stamp};
+use crate::seen::Seen;
+
+/// The engine: content in force, and the state that its inputs have made.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    content: Arc<Content>,
+    state: State,
+}
+
+/// Everything that inputs change. Serialized for a snapshot; the content is not part of it, for the
+/// log has it at `content_at`.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+struct State {
+    /// The position after the last input's.
+    next: Position,
+    /// Where the content in force stands in the log.
+    content_at: Option<Position>,
+    counts: Counts,
+    seen: Seen,
+    findings: Findings,
+    threats: Threats,
+    responses: Responses,
+}
+
+/// How much has passed through, since the log began.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Counts {
+    /// Raw events judged.
+    pub events: u64,
+    /// Of these, those that no mapping could read.
+    pub refused: u64,
+    /// Of these, those with a sender's id that was seen just before.
+    pub repeated: u64,
+    /// Detections made.
+    pub detections: u64,
+}
+
+/// Raw events after screening: what is left to be judged in order.
+#[derive(Clone, Debug, Default)]
+pub struct Screened {
+    /// How many there were.
+    count: u64,
+    notable: Vec<Notable>,
+}
+
+#[derive(Clone, Debug)]
+enum Notable {
+    Refused(RefusedEvent),
+    Hits(Box<Event>, Vec<Hit>),
+}
+
+/// Screens raw events: reads each and matches it against every rule that needs no memory.
+///
+/// Depends on nothing but its arguments, so batches may be screened on several threads and
+/// joined with [`Screened::join`] in the order of the log.
+#[must_use]
+pub fn screen(content: &Content, stamp: Stamp, events: &[RawEvent]) -> Screened {
+    let mut notable = Vec::new();
+    for (i, raw) in events.iter().enumerate() {
+        let stamp = Stamp { position: stamp.position.plus(i as u64), now: stamp.now };
+        match content.mappings.normalize(stamp, raw) {
+            Ok(event) => {
+                let hits = content.rules.screen(&event);
+                if !hits.is_empty() {
+                    notable.push(Notable::Hits(Box::new(event), hits));
+                }
+            }
+            Err(refusal) => notable.push(Notable::Refused(RefusedEvent {
+                position: stamp.position,
+                origin: raw.origin.to_string(),
+                reason: refusal.reason.into_owned(),
+            })),
+        }
+    }
+    Screened { count: events.len() as u64, notable }
+}
+
+impl Screened {
+    /// These, and then those.
+    #[must_use]
+    pub fn join(mut self, mut later: Screened) -> Screened {
+        self.count += later.count;
+        self.notable.append(&mut later.notable);
+        self
+    }
+}
+
+impl Default for Engine {
+    fn default() -> Engine {
+        Engine { content: Arc::new(Content::compile(Vec::new())), state: State::default() }
+    }
+}
+
+impl Engine {
+    /// The engine as a snapshot kept it; `content` finds the content that the log has at a position.
+    /// `None` when the bytes are no snapshot of this version.
+    ///
+    /// # Errors
+    /// Those of `content`.
+    pub fn restore<E>(
+        snapshot: &[u8],
+        content: impl FnOnce(Position) -> Result<Arc<Content>, E>,
+    ) -> Result<Option<Engine>, E> {
+        let Ok(mut state) = serde_json::from_slice::<State>(snapshot) else { return Ok(None) };
+        state.threats = state.threats.indexed();
+        let content = match state.content_at {
+            Some(position) => content(position)?,
+            None => Engine::default().content,
+        };
+        Ok(Some(Engine { content, state }))
+    }
+
+    /// The state as bytes: the same state, the same bytes.
+    #[must_use]
+    pub fn snapshot(&self) -> Vec<u8> {
+        serde_json::to_vec(&self.state).expect("the state has only what JSON can say")
+    }
+
+    /// The content in force.
+    #[must_use]
+    pub fn content(&self) -> &Arc<Content> {
+        &self.content
+    }
+
+    /// The position that the next input must have.
+    #[must_use]
+    pub fn next(&self) -> Position {
+        self.state.next.max(Position(1))
+    }
+
+    /// How much has passed through.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.state.counts
+    }
+
+    /// When a [`Input::Tick`] is due next, if ever.
+    #[must_use]
+    pub fn next_due(&self) -> Option<Timestamp> {
+        [self.state.threats.next_due(), self.state.responses.next_due()].into_iter().flatten().min()
+    }
+
+    /// Applies one input and says what to do about it.
+    ///
+    /// No clock, no I/O, no randomness: the same inputs at the same times give the same
+    /// effects, so any threat can be replayed from the log.
+    pub fn apply(&mut self, stamp: Stamp, input: &Input) -> Vec<Effect> {
+        match input {
+            Input::Events(events) => {
+                let screened = screen(&self.content, stamp, events);
+                return self.judge(stamp, screened);
+            }
+            Input::Content(_) | Input::Answer { .. } | Input::Verdict { .. } | Input::Release { .. } | Input::Tick => {}
+        }
+        let mut out = Out::at(stamp.position);
+        match input {
+            Input::Events(_) => {}
+            Input::Content(content) => {
+                self.content = Arc::clone(content);
+                self.state.content_at = Some(stamp.position);
+            }
+            Input::Answer { question, approve, plan_digest, by } => {
+                // What is wrong with an answer was told to who gave it; the log keeps that it was tried.
+                let answer = Answer { question: *question, approve: *approve, plan_digest, by };
+                let answered = self.state.responses.answer(stamp.now, answer, &self.content.policy);
+                out.changes(answered.unwrap_or_default());
+            }
+            Input::Verdict { threat, verdict, note, by } => {
+                self.verdict(stamp.now, *threat, *verdict, note, by, &mut out)
+            }
+            Input::Release { containment, reason, by } => {
+                let released = self.state.responses.release(stamp.now, *containment, by, reason);
+                out.changes(released.unwrap_or_default());
+            }
+            Input::Tick => {
+                self.state.threats.expire(stamp.now);
+                out.changes(self.state.responses.expire(stamp.now, &self.content.policy));
+            }
+        }
+        self.settle(stamp.now, &mut out);
+        self.state.next = stamp.position.plus(1);
+        out.effects
+    }
+
+    /// Applies events that were screened against [`Engine::content`].
+    pub fn judge(&mut self, stamp: Stamp, screened: Screened) -> Vec<Effect> {
+        let mut out = Out::at(stamp.position);
+        self.state.counts.events += screened.count;
+        for notable in screened.notable {
+            match notable {
+                Notable::Refused(refused) => {
+                    self.state.counts.refused += 1;
+                    out.move_to(refused.position);
+                    out.publish(Record::Refused(refused));
+                }
+                Notable::Hits(event, hits) => {
+                    out.move_to(event.position);
+                    self.judge_event(stamp.now, &event, &hits, &mut out);
+                }
+            }
+        }
+        // At the last position, so that a threat's record comes after the detections it tells of.
+        out.move_to(stamp.position.plus(screened.count.saturating_sub(1)));
+        self.settle(stamp.now, &mut out);
+        self.state.next = stamp.position.plus(screened.count);
+        out.effects
+    }
+
+    fn judge_event(&mut self, now: Timestamp, event: &Event, hits: &[Hit], out: &mut Out) {
+        if self.state.seen.repeats(event) {
+            self.state.counts.repeated += 1;
+            return;
+        }
+        for mut finding in self.state.findings.judge(&self.content.rules, now, event, hits) {
+            self.state.threats.gather(now, &mut finding.detection, finding.spreads_to);
+            self.state.counts.detections += 1;
+            out.publish(Record::Detection(finding.detection));
+        }
+    }
+
+    fn verdict(
+        &mut self,
+        now: Timestamp,
+        threat: ThreatId,
+        verdict: VerdictKind,
+        note: &str,
+        by: &Principal,
+        out: &mut Out,
+    ) {
+        let said = Verdict { verdict, by: by.clone(), at: now, note: note.to_owned() };
+        if self.state.threats.judge(threat, said) {
+            out.changes(self.state.responses.verdict(now, threat, verdict, by));
+        }
+    }
+
+    /// Publishes the threats that changed, and lets the playbooks consider them.
+    fn settle(&mut self, now: Timestamp, out: &mut Out) {
+        for threat in self.state.threats.take_changed() {
+            let changes = self.consider(now, &threat);
+            out.publish(Record::Threat(threat));
+            out.changes(changes);
+        }
+    }
+
+    fn consider(&mut self, now: Timestamp, threat: &Threat) -> Vec<Change> {
+        match threat.state {
+            vertice_model::ThreatState::Open => {
+                self.state.responses.consider(now, threat, &self.content.playbooks, &self.content.policy)
+            }
+            vertice_model::ThreatState::Merged { into, .. } => {
+                self.state.responses.threat_merged(now, threat.threat_id, into)
+            }
+            vertice_model::ThreatState::Quiet { .. } | vertice_model::ThreatState::Judged { .. } => Vec::new(),
+        }
+    }
+}
+
+/// The effects of one input, numbered as they come.
+#[derive(Debug)]
+struct Out {
+    next: EffectId,
+    effects: Vec<Effect>,
+}
+
+impl Out {
+    fn at(position: Position) -> Out {
+        Out { next: EffectId { position, index: 0 }, effects: Vec::new() }
+    }
+
+    /// What follows was caused by the event at this position.
+    fn move_to(&mut self, position: Position) {
+        if self.next.position != position {
+            self.next = EffectId { position, index: 0 };
+        }
+    }
+
+    fn push(&mut self, kind: EffectKind) {
+        self.effects.push(Effect { id: self.next, kind });
+        self.next.index += 1;
+    }
+
+    fn publish(&mut self, record: Record) {
+        self.push(EffectKind::Publish(record));
+    }
+
+    fn changes(&mut self, changes: Vec<Change>) {
+        for change in changes {
+            match change {
+                Change::Run(run) => self.publish(Record::Run(run)),
+                Change::Question(question) => self.question(question),
+                Change::Containment(containment) => self.publish(Record::Containment(containment)),
+            }
+        }
+    }
+
+    fn question(&mut self, question: Question) {
+        let waits = question.state == QuestionState::Waiting;
+        self.publish(Record::Question(question.clone()));
+        if waits {
+            self.push(EffectKind::Ask(question));
+        }
+    }
+}

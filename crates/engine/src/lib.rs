@@ -15,8 +15,9 @@ pub mod gather;
 mod input;
 pub mod limits;
 pub mod normalize;
+mod seen;
 
 pub use content::{Content, ContentError, ContentFile};
 pub use effect::{Effect, EffectKind, Record, RefusedEvent};
-pub use engine::{Engine, Screened};
+pub use engine::{Counts, Engine, Screened, screen};
 pub use input::{Input, Stamp};

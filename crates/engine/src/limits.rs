@@ -141,3 +141,16 @@ pub const REREADS_MAX: u8 = 3;
 
 /// Most arguments joined into one command line; `execve` itself allows more, a person writes fewer.
 pub const ARGUMENTS_MAX: usize = 512;
+
+/// Ids of events remembered for telling a repetition. A sender that gets no answer sends its last
+/// batches again, of 1,024 events each; 64 senders may do so at once. 512 KiB.
+pub const SEEN_EVENTS_MAX: usize = 65_536;
+
+/// Most characters of an event's value shown as the reason of a match.
+pub const MATCHED_VALUE_CHARS_MAX: usize = 512;
+
+/// Most conditions shown as the reason of a match; the most detailed rules have some 40 that can hold at once.
+pub const MATCHED_CONDITIONS_MAX: usize = 64;
+
+/// Most earlier events named by a detection of a correlation.
+pub const EARLIER_EVENTS_MAX: usize = 64;

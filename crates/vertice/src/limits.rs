@@ -5,3 +5,24 @@ pub const CONTENT_FILES_MAX: usize = 20_000;
 
 /// Longest content file, in bytes. The longest of SigmaHQ's rules has 20 KiB.
 pub const CONTENT_FILE_BYTES_MAX: u64 = 1024 * 1024;
+
+/// Positions of the log judged at a stretch. A stretch is held in memory, 8 MiB of events of 1 KiB, and
+/// its effects are projected together; more would only make a caller wait longer.
+pub const STRETCH_POSITIONS: u64 = 8_192;
+
+/// Fewest events worth a thread of their own: starting one takes as long as screening some ten.
+pub const SCREEN_SHARE_MIN: usize = 64;
+
+/// Positions after which a snapshot is taken. Judging them again takes some ten seconds at a start after a crash.
+pub const SNAPSHOT_EVERY: u64 = 200_000;
+
+/// Longest time, in microseconds, after which it is looked whether something is due.
+pub const DUE_LOOK_US_MAX: u64 = 1_000_000;
+
+/// Events and bytes that a replay puts into the log at once: one group commit.
+pub const REPLAY_BATCH_EVENTS: usize = 1_024;
+/// As [`REPLAY_BATCH_EVENTS`], for events that are long.
+pub const REPLAY_BATCH_BYTES: usize = 4 * 1024 * 1024;
+
+/// Refused lines that a replay tells one by one; a person reads no more, and the store has them all.
+pub const REFUSALS_TOLD: u64 = 20;

@@ -5,6 +5,7 @@ mod clock;
 mod config;
 mod content;
 mod limits;
+mod pipeline;
 
 use std::process::ExitCode;
 

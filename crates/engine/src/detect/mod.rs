@@ -1,15 +1,191 @@
 //! Detect: rules become hits, hits become detections.
+//!
+//! [`Rules::screen`] needs no memory and may run on several threads; [`Findings::judge`] runs in the order of
+//! the log and holds the windows of correlations.
+
+mod attributes;
+mod view;
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use vertice_model::{Detection, DetectionId, Entity, Event, LogSource, Matched, Position, Severity, Timestamp};
+use vertice_sigma::{Correlator, Fired, RuleIndex, RuleSet, Source};
 
 use crate::content::{ContentError, ContentFile};
+use crate::limits;
+
+pub use attributes::Attributes;
+pub use view::View;
 
 /// The rules in force.
 #[derive(Clone, Debug, Default)]
-pub struct Rules {}
+pub struct Rules {
+    set: Arc<RuleSet>,
+    attributes: Arc<[Attributes]>,
+}
+
+/// A rule matched an event.
+pub type Hit = RuleIndex;
+
+/// A detection, before it has joined a threat.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Finding {
+    /// The detection.
+    pub detection: Detection,
+    /// What the actor now holds, by the rule's own word.
+    pub spreads_to: Option<Entity>,
+}
+
+/// What judging remembers: the windows of correlations.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct Findings {
+    correlator: Correlator,
+}
 
 impl Rules {
     /// Compiles rule files. A bad one is left out and named in `refused`.
     #[must_use]
-    pub fn compile(_files: &[&ContentFile], _refused: &mut Vec<ContentError>) -> Rules {
-        Rules {}
+    pub fn compile(files: &[&ContentFile], refused: &mut Vec<ContentError>) -> Rules {
+        let (set, errors) = RuleSet::compile(files.iter().map(|f| (f.path.as_str(), f.text.as_str())));
+        refused.extend(errors.into_iter().map(|e| ContentError {
+            path: e.path,
+            line: u64::from(e.line),
+            reason: e.reason,
+        }));
+        let attributes = set.iter().map(|(_, rule)| Attributes::of(rule, refused)).collect();
+        Rules { set: Arc::new(set), attributes }
     }
+
+    /// The rules themselves.
+    #[must_use]
+    pub fn set(&self) -> &RuleSet {
+        &self.set
+    }
+
+    /// What a rule says to Vertice: class, confidence, severity, techniques.
+    #[must_use]
+    pub fn attributes(&self, rule: RuleIndex) -> &Attributes {
+        &self.attributes[rule.number()]
+    }
+
+    /// The rules that match the event by itself.
+    #[must_use]
+    pub fn screen(&self, event: &Event) -> Vec<Hit> {
+        let mut hits = self.set.matches(&View(event), event.log_sources.iter().map(source));
+        hits.sort_unstable();
+        hits
+    }
+}
+
+fn source(log_source: &LogSource) -> Source<'_> {
+    Source {
+        category: log_source.category.as_deref(),
+        product: log_source.product.as_deref(),
+        service: log_source.service.as_deref(),
+    }
+}
+
+impl Findings {
+    /// The detections of an event with hits, and of the correlations that it completes.
+    pub fn judge(&mut self, rules: &Rules, now: Timestamp, event: &Event, hits: &[Hit]) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        for hit in hits {
+            if !rules.set.rule(*hit).silent {
+                findings.push(finding(rules, now, event, *hit, rules.matched(*hit, event), Vec::new()));
+            }
+            // A clock that runs ahead must not keep a window open for what has not happened yet.
+            let at_us = event.timestamp.min(now).as_micros();
+            for fired in self.correlator.observe(&rules.set, *hit, at_us, event.position.0, &View(event)) {
+                if !rules.set.rule(fired.correlation).silent {
+                    findings.push(correlated(rules, now, event, &fired));
+                }
+            }
+        }
+        findings
+    }
+}
+
+fn correlated(rules: &Rules, now: Timestamp, event: &Event, fired: &Fired) -> Finding {
+    let of_group = |(field, value): &(String, String)| Matched {
+        selection: "group-by".into(),
+        field: field.clone(),
+        wanted: String::new(),
+        value: value.chars().take(limits::MATCHED_VALUE_CHARS_MAX).collect(),
+    };
+    let counted = Matched {
+        selection: "condition".into(),
+        field: String::new(),
+        wanted: String::new(),
+        value: format!("{} events", fired.positions.len()),
+    };
+    let matched = fired.group.iter().map(of_group).chain([counted]).collect();
+    let mut earlier: Vec<Position> =
+        fired.positions.iter().filter(|p| **p != event.position.0).map(|p| Position(*p)).collect();
+    earlier.drain(..earlier.len().saturating_sub(limits::EARLIER_EVENTS_MAX));
+    finding(rules, now, event, fired.correlation, matched, earlier)
+}
+
+impl Rules {
+    fn matched(&self, rule: RuleIndex, event: &Event) -> Vec<Matched> {
+        let explained = self.set.explain(rule, &View(event)).into_iter().take(limits::MATCHED_CONDITIONS_MAX);
+        let matched = |m: vertice_sigma::Matched| Matched {
+            selection: m.selection,
+            field: m.field,
+            wanted: m.wanted,
+            value: m.value.chars().take(limits::MATCHED_VALUE_CHARS_MAX).collect(),
+        };
+        explained.map(matched).collect()
+    }
+}
+
+fn finding(
+    rules: &Rules,
+    now: Timestamp,
+    event: &Event,
+    index: RuleIndex,
+    matched: Vec<Matched>,
+    earlier: Vec<Position>,
+) -> Finding {
+    let (rule, attributes) = (rules.set.rule(index), rules.attributes(index));
+    let rule_id = rule.key().to_owned();
+    let named = attributes.entity.as_deref().and_then(|field| entity_of(event, field));
+    let entity = named.or_else(|| event.entity.clone()).unwrap_or_else(|| whence(event));
+    let spreads_to = attributes.spreads_to.as_deref().and_then(|field| entity_of(event, field));
+    let others = ["source.ip", "destination.ip", "host.name", "user.name"].into_iter();
+    let mut related: Vec<Entity> =
+        others.filter_map(|field| entity_of(event, field)).filter(|e| *e != entity).collect();
+    related.dedup();
+    let detection = Detection {
+        detection_id: DetectionId::derive(&format!("{}|{rule_id}", event.event_id)),
+        event_id: event.event_id.clone(),
+        position: event.position,
+        earlier,
+        rule_id,
+        rule_title: rule.title.clone(),
+        class: attributes.class.clone(),
+        is_threat: attributes.severity >= Severity::Medium,
+        confidence: attributes.confidence,
+        severity: attributes.severity,
+        mitre_techniques: attributes.techniques.clone(),
+        mitre_tactics: attributes.tactics.clone(),
+        entity,
+        related,
+        matched,
+        threat_id: None,
+        timestamp: event.timestamp,
+        judged_at: now,
+    };
+    Finding { detection, spreads_to }
+}
+
+/// The entity that a field names; what kind it is shows in the field's name and value.
+fn entity_of(event: &Event, field: &str) -> Option<Entity> {
+    let text = event.fields.get(field)?.to_text();
+    Entity::ip(&text).or_else(|| if field.contains("user") { Entity::user(&text) } else { Entity::host(&text) })
+}
+
+/// An event that names nobody is about where it came from.
+fn whence(event: &Event) -> Entity {
+    Entity::host(&event.origin).unwrap_or_else(|| Entity::host("unknown").expect("a name"))
 }

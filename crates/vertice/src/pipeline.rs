@@ -1,0 +1,189 @@
+//! The pipeline: reads the log, lets the engine judge it, and projects what comes of it.
+//!
+//! The log is the queue, so recovering after a crash, catching up with a burst and ordinary running are
+//! one path: read from where the engine stands.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, bail};
+use tokio_util::sync::CancellationToken;
+use vertice_engine::{Content, Effect, Engine, Input, Screened, Stamp, screen};
+use vertice_model::{Position, RawEvent};
+use vertice_store::Store;
+
+use crate::clock::Clock;
+use crate::limits;
+
+/// The form of the engine's state in a snapshot. Raised whenever a state of before could not be read or
+/// would mean something else; older snapshots are then passed over and the log is read from its beginning.
+const SNAPSHOT_VERSION: u32 = 1;
+
+/// What a stretch of the log came to, for whoever wants to tell it. It is durable by then.
+pub struct Judged<'a> {
+    /// What the engine wanted, in order.
+    pub effects: &'a [Effect],
+    /// The engine after it.
+    pub engine: &'a Engine,
+}
+
+/// How the pipeline runs.
+pub struct Pipeline<'a> {
+    /// Where the log is.
+    pub store: &'a Store,
+    /// What tells the time.
+    pub clock: &'a Clock,
+    /// How many threads screen.
+    pub threads: usize,
+    /// Called after each stretch.
+    pub observe: &'a mut (dyn FnMut(Judged<'_>) + Send),
+    /// When it is cancelled, the pipeline judges what the log has, takes a snapshot, and returns.
+    pub stop: CancellationToken,
+}
+
+/// The engine as it stood when it last ran: from the latest snapshot, or new.
+///
+/// # Errors
+/// When the log is damaged where it is needed.
+pub fn recover(store: &Store) -> Result<Engine> {
+    let Some(snapshot) = store.load_snapshot(SNAPSHOT_VERSION).context("reading the snapshot")? else {
+        return Ok(Engine::default());
+    };
+    let engine = Engine::restore(&snapshot.bytes, |at| content_at(store, at))?;
+    match engine {
+        Some(engine) if engine.next() == snapshot.position.plus(1) => Ok(engine),
+        Some(_) | None => {
+            tracing::warn!(position = %snapshot.position, "the snapshot can not be used; reading the whole log");
+            Ok(Engine::default())
+        }
+    }
+}
+
+fn content_at(store: &Store, at: Position) -> Result<Arc<Content>> {
+    match store.read(at, 1).context("reading the content of the snapshot")?.into_iter().next() {
+        Some((_, Input::Content(content))) => Ok(content),
+        Some(_) | None => bail!("the log has no content at position {at}, where the snapshot says it is"),
+    }
+}
+
+/// Puts content into force, unless it already is: as an input like any other.
+///
+/// # Errors
+/// When the log can not take it.
+pub fn put_in_force(store: &Store, engine: &Engine, content: Content) -> Result<()> {
+    if content.digest() != engine.content().digest() {
+        store.append_blocking(Input::Content(Arc::new(content))).context("writing the content to the log")?;
+    }
+    Ok(())
+}
+
+impl Pipeline<'_> {
+    /// Runs until it is told to stop. Blocks; to be called on a thread that may.
+    ///
+    /// # Errors
+    /// When the log is damaged or the store has stopped.
+    pub fn run(mut self, engine: &mut Engine) -> Result<()> {
+        let mut saved = engine.next();
+        let mut appended = self.store.appended();
+        loop {
+            let stopping = self.stop.is_cancelled();
+            appended.mark_unchanged();
+            if self.stretch(engine)? {
+                if engine.next().0 - saved.0 >= limits::SNAPSHOT_EVERY {
+                    saved = self.save(engine);
+                }
+            } else if stopping {
+                if engine.next() != saved {
+                    self.save(engine);
+                }
+                return Ok(());
+            } else if engine.next_due().is_some_and(|due| due <= self.clock.now()) {
+                self.store.append_blocking(Input::Tick).context("writing the passing of time to the log")?;
+            } else {
+                self.wait(engine, &mut appended);
+            }
+        }
+    }
+
+    /// Judges the next stretch of the log; false if there is none.
+    fn stretch(&mut self, engine: &mut Engine) -> Result<bool> {
+        let inputs = self.store.read(engine.next(), limits::STRETCH_POSITIONS).context("reading the log")?;
+        if inputs.is_empty() {
+            return Ok(false);
+        }
+        let mut effects = Vec::new();
+        for (stamp, input) in &inputs {
+            effects.append(&mut match input {
+                Input::Events(events) => {
+                    let screened = self.screen(engine.content(), *stamp, events);
+                    engine.judge(*stamp, screened)
+                }
+                Input::Content(_)
+                | Input::Answer { .. }
+                | Input::Verdict { .. }
+                | Input::Release { .. }
+                | Input::Tick => engine.apply(*stamp, input),
+            });
+        }
+        let up_to = Position(engine.next().0 - 1);
+        self.store.project(up_to, &effects)?.wait()?;
+        (self.observe)(Judged { effects: &effects, engine });
+        Ok(true)
+    }
+
+    /// Screens on several threads; what comes back is in the order of the log.
+    fn screen(&self, content: &Content, stamp: Stamp, events: &[RawEvent]) -> Screened {
+        let share = events.len().div_ceil(self.threads).max(limits::SCREEN_SHARE_MIN);
+        if events.len() <= share {
+            return screen(content, stamp, events);
+        }
+        std::thread::scope(|scope| {
+            let starts = (0_u64..).step_by(share);
+            let shares: Vec<_> = events
+                .chunks(share)
+                .zip(starts)
+                .map(|(events, start)| {
+                    let stamp = Stamp { position: stamp.position.plus(start), now: stamp.now };
+                    scope.spawn(move || screen(content, stamp, events))
+                })
+                .collect();
+            let joined = shares.into_iter().map(|s| s.join().unwrap_or_else(|e| std::panic::resume_unwind(e)));
+            joined.fold(Screened::default(), Screened::join)
+        })
+    }
+
+    fn save(&self, engine: &Engine) -> Position {
+        let position = Position(engine.next().0 - 1);
+        // A snapshot only spares time; the next one comes.
+        if let Err(error) = self.store.save_snapshot(position, SNAPSHOT_VERSION, &engine.snapshot()) {
+            tracing::warn!(%error, %position, "no snapshot was saved");
+        }
+        engine.next()
+    }
+
+    /// Waits until the log grows, something falls due, or it is time to stop.
+    fn wait(&self, engine: &Engine, appended: &mut tokio::sync::watch::Receiver<Position>) {
+        let due_us = engine.next_due().map_or(u64::MAX, |due| due.micros_since(self.clock.now()));
+        // The clock may lean, so what is due is looked at again at the latest after this.
+        let at_most = std::time::Duration::from_micros(due_us.clamp(1_000, limits::DUE_LOOK_US_MAX));
+        tokio::runtime::Handle::current().block_on(async {
+            tokio::select! {
+                _ = appended.changed() => {}
+                () = self.stop.cancelled() => {}
+                () = tokio::time::sleep(at_most) => {}
+            }
+        });
+    }
+}
+
+/// A runtime for what waits.
+///
+/// # Errors
+/// When the system gives it no threads.
+pub fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting the runtime")
+}
+
+/// How many threads screen: one for each core.
+pub fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
