@@ -1,0 +1,79 @@
+//! One line: whether it is JSON, and what text it is.
+
+use std::borrow::Cow;
+
+use serde::de::IgnoredAny;
+use vertice_model::limits::{JSON_DEPTH_MAX, RAW_EVENT_BYTES_MAX};
+
+use super::scan::{Scan, Scanner};
+
+/// Why a record was refused that is too long.
+pub(crate) const TOO_LONG: &str = "longer than 524288 bytes, the longest event";
+
+/// Why a record was refused that is nested too deep.
+pub(super) const TOO_DEEP: &str = "nested deeper than 64 levels, the deepest event";
+
+const _: () = assert!(RAW_EVENT_BYTES_MAX == 524_288 && JSON_DEPTH_MAX == 64);
+
+/// The text of a line: JSON as it is or why it is none, any other text with U+FFFD for what is not text.
+///
+/// Leading NULs are left out: they are the hole that a writer leaves which goes on at its old place in a file
+/// that was cut to nothing.
+pub(crate) fn read_line(line: &[u8]) -> Result<String, Cow<'static, str>> {
+    let hole = line.iter().take_while(|&&b| b == 0).count();
+    let line = line[hole..].trim_ascii_end();
+    if line.len() > RAW_EVENT_BYTES_MAX {
+        return Err(TOO_LONG.into());
+    }
+    let inner = line.trim_ascii_start();
+    if inner.first() == Some(&b'{') {
+        check_json(inner)?;
+        return String::from_utf8(inner.to_vec()).map_err(|e| not_utf8(&e.utf8_error()));
+    }
+    let text = String::from_utf8_lossy(line);
+    // Nothing behind us expects a NUL.
+    Ok(if memchr::memchr(0, line).is_some() { text.replace('\0', "\u{FFFD}") } else { text.into_owned() })
+}
+
+/// Whether a text is one JSON value, in UTF-8 and not too deep; if not, why and where.
+pub(super) fn check_json(text: &[u8]) -> Result<(), Cow<'static, str>> {
+    let text = std::str::from_utf8(text).map_err(|e| not_utf8(&e))?;
+    // Openers within strings count too, so this is only the quick half of the answer.
+    let openers = text.bytes().filter(|&b| b == b'{' || b == b'[').count();
+    if openers > JSON_DEPTH_MAX {
+        let mut scanner = Scanner::default();
+        match scanner.feed(text.as_bytes()) {
+            Scan::More | Scan::Done(_) | Scan::Broken(..) if scanner.too_deep() => return Err(TOO_DEEP.into()),
+            Scan::More | Scan::Done(_) | Scan::Broken(..) => {}
+        }
+    }
+    serde_json::from_str::<IgnoredAny>(text).map(|_| ()).map_err(|e| {
+        let message = e.to_string();
+        let what = message.rsplit_once(" at line ").map_or(&*message, |(what, _)| what);
+        if e.line() > 1 {
+            format!("no JSON: {what} at line {}, column {} of the value", e.line(), e.column()).into()
+        } else {
+            format!("no JSON: {what} at column {}", e.column()).into()
+        }
+    })
+}
+
+fn not_utf8(e: &std::str::Utf8Error) -> Cow<'static, str> {
+    format!("no JSON: not UTF-8 at column {}", e.valid_up_to() + 1).into()
+}
+
+/// Takes the white space between the tokens out of a JSON text, and leaves everything else as it is: numbers
+/// keep their digits, members their order.
+pub(super) fn compact(json: &mut Vec<u8>) {
+    let mut within_string = false;
+    let mut escaped = false;
+    json.retain(|&b| {
+        if within_string {
+            within_string = escaped || b != b'"';
+            escaped = !escaped && b == b'\\';
+            return true;
+        }
+        within_string = b == b'"';
+        !matches!(b, b' ' | b'\t' | b'\r' | b'\n')
+    });
+}

@@ -1,0 +1,10 @@
+//! What the sources make of bytes, files, archives and bodies.
+
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests are tests, which clippy does not see")]
+
+mod body;
+mod files;
+mod mutation;
+mod real;
+mod records;
+mod support;
