@@ -38,6 +38,16 @@ pub fn gather(dirs: &[PathBuf], rules: &[PathBuf]) -> Result<Vec<ContentFile>> {
     Ok(files)
 }
 
+/// The files of one kind below a directory, or one file, and nothing that is built in.
+///
+/// # Errors
+/// When a directory or a file can not be read.
+pub fn of_kind(kind: &str, path: &Path) -> Result<Vec<ContentFile>> {
+    let mut files = Vec::new();
+    from_directory(kind, path, &mut files)?;
+    Ok(files)
+}
+
 /// The built-in files below `folder`, such as `demo`, by path.
 pub fn built_in_file(path: &str) -> Option<&'static str> {
     BUILT_IN.get_file(path)?.contents_utf8()

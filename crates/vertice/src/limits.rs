@@ -26,3 +26,17 @@ pub const REPLAY_BATCH_BYTES: usize = 4 * 1024 * 1024;
 
 /// Refused lines that a replay tells one by one; a person reads no more, and the store has them all.
 pub const REFUSALS_TOLD: u64 = 20;
+
+/// Longest answer of the API that a command reads, in bytes: a page of 1,000 records of 64 KiB, more
+/// than the server puts into one.
+pub const ANSWER_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// Most records asked for at once: the server's own bound.
+pub const PAGE_ITEMS: usize = 1_000;
+
+/// Most records that a table or a JSON document shows. Ten times what fits a terminal's memory of lines;
+/// `-o ndjson` has no such bound.
+pub const LIST_ITEMS_MAX: usize = 100_000;
+
+/// Longest line of the live stream, in bytes: the longest record is a threat of some 200 KiB.
+pub const STREAM_LINE_BYTES_MAX: u64 = 4 * 1024 * 1024;

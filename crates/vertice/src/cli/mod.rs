@@ -3,9 +3,20 @@
 //! Reads the arguments, finds the command, and turns what went wrong into an exit code. The commands
 //! that are programs of their own (`up`, `replay`, `demo`) are handed to the caller as a [`Start`].
 
+mod approvals;
 mod arguments;
+mod client;
+mod containments;
+mod content;
+mod detections;
+mod events;
 mod failure;
 mod output;
+mod records;
+mod responses;
+mod server;
+mod threats;
+mod watch;
 
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -16,6 +27,9 @@ use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{self, Config};
+
+use client::Client;
+use content::Kind;
 
 pub use arguments::{DemoArguments, ReplayArguments, UpArguments};
 pub use failure::Failure;
@@ -73,6 +87,46 @@ enum Command {
     Replay(ReplayArguments),
     /// Play an attack through the real pipeline and tell the story as it unfolds
     Demo(DemoArguments),
+    #[command(flatten)]
+    Ask(Ask),
+}
+
+/// The commands that print something and end.
+#[derive(Debug, Subcommand)]
+enum Ask {
+    /// What is detected
+    #[command(subcommand)]
+    Detections(detections::Verb),
+    /// What the detections of one actor come to: the cases
+    #[command(subcommand)]
+    Threats(threats::Verb),
+    /// What playbooks ask before they act, and your answers
+    #[command(subcommand)]
+    Approvals(approvals::Verb),
+    /// What playbooks did, or in observe mode would have done
+    #[command(subcommand)]
+    Responses(responses::Verb),
+    /// Whom actions hold, and taking them back
+    #[command(subcommand)]
+    Containments(containments::Verb),
+    /// What the sensors wrote, as it was read
+    #[command(subcommand)]
+    Events(events::Verb),
+    /// Events that could not be read
+    #[command(subcommand)]
+    Deadletter(server::DeadletterVerb),
+    /// What changes, as it changes, a line each
+    Watch,
+    /// What is looked for
+    #[command(subcommand)]
+    Rules(content::Verb),
+    /// What is done about it
+    #[command(subcommand)]
+    Playbooks(content::Verb),
+    /// How the server is, in numbers
+    Status,
+    /// Whether the server lives: exits with 0 if it does, for the health check of a container
+    Health,
 }
 
 /// A command that is a program of its own, with what it was given.
@@ -123,18 +177,47 @@ fn tell(error: &anyhow::Error) -> ExitCode {
 }
 
 fn dispatch(cli: Cli, start: impl Fn(Start, Config) -> Result<()>) -> Result<()> {
-    let global = cli.global;
-    let configuration = || config::load(global.config.as_deref(), |name| std::env::var(name).ok());
+    let global = &cli.global;
     match cli.command {
         Command::Up(arguments) => {
-            let config = arguments.over(configuration()?);
+            let config = arguments.over(global.configuration()?);
             start(Start::Up(arguments), config)
         }
         Command::Replay(arguments) => {
-            let config = arguments.over(configuration()?);
+            let config = arguments.over(global.configuration()?);
             start(Start::Replay(arguments, global.output), config)
         }
-        Command::Demo(arguments) => start(Start::Demo(arguments), configuration()?),
+        Command::Demo(arguments) => start(Start::Demo(arguments), global.configuration()?),
+        Command::Ask(ask) => global.answer(ask),
+    }
+}
+
+impl Global {
+    fn configuration(&self) -> Result<Config> {
+        config::load(self.config.as_deref(), |name| std::env::var(name).ok())
+    }
+
+    fn client(&self) -> Result<Client, Failure> {
+        Client::new(&self.url, self.key.clone())
+    }
+
+    fn answer(&self, ask: Ask) -> Result<()> {
+        let mut out = standard_output(self.output);
+        let (client, out) = (self.client()?, &mut out);
+        match ask {
+            Ask::Detections(verb) => detections::run(verb, &client, out),
+            Ask::Threats(verb) => threats::run(verb, &client, out),
+            Ask::Approvals(verb) => approvals::run(verb, &client, out),
+            Ask::Responses(verb) => responses::run(verb, &client, out),
+            Ask::Containments(verb) => containments::run(verb, &client, out),
+            Ask::Events(verb) => events::run(verb, &client, out),
+            Ask::Deadletter(verb) => server::deadletter(&verb, &client, out),
+            Ask::Watch => watch::run(&client, out),
+            Ask::Rules(verb) => content::run(Kind::Rules, verb, &client, out),
+            Ask::Playbooks(verb) => content::run(Kind::Playbooks, verb, &client, out),
+            Ask::Status => server::status(&client, out),
+            Ask::Health => server::health(&client, out),
+        }
     }
 }
 

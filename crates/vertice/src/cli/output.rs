@@ -126,6 +126,12 @@ impl Out {
         Ok(())
     }
 
+    /// One record of a stream: one line, whatever the format.
+    pub fn json_line(&mut self, value: &Value) -> Result<()> {
+        writeln!(self.to, "{}", json_plain(&value.to_string()))?;
+        Ok(())
+    }
+
     /// Records: an array, or one a line.
     pub fn json_list(&mut self, items: &[Value]) -> Result<()> {
         match self.format {
@@ -149,7 +155,7 @@ impl Out {
 /// A table for people: headings, and one row a record.
 #[derive(Debug)]
 pub struct Table {
-    headings: Vec<&'static str>,
+    headings: Vec<String>,
     /// The columns that may be broken into several lines; the others are never.
     free: Vec<usize>,
     rows: Vec<Vec<(Tint, String)>>,
@@ -157,9 +163,9 @@ pub struct Table {
 
 impl Table {
     /// An empty table. A heading that ends with `…` is of a column that may be broken into lines.
-    pub fn new(headings: &[&'static str]) -> Table {
-        let free = (0..headings.len()).filter(|i| headings[*i].ends_with('…')).collect();
-        let headings = headings.iter().map(|h| h.trim_end_matches('…')).collect();
+    pub fn new(headings: &[impl AsRef<str>]) -> Table {
+        let free = (0..headings.len()).filter(|i| headings[*i].as_ref().ends_with('…')).collect();
+        let headings = headings.iter().map(|h| h.as_ref().trim_end_matches('…').to_uppercase()).collect();
         Table { headings, free, rows: Vec::new() }
     }
 
@@ -171,7 +177,7 @@ impl Table {
     fn render(&self, width: Option<u16>, colour: bool) -> String {
         let mut table = comfy_table::Table::new();
         table.load_style(TableStyle::new()).force_no_tty();
-        table.set_header(self.headings.iter().map(|h| Tint::Bold.cell(h)).collect::<Vec<_>>());
+        table.set_header(self.headings.iter().map(|h| Tint::Bold.cell(&plain(h))).collect::<Vec<_>>());
         for row in &self.rows {
             table.add_row(row.iter().map(|(tint, text)| tint.cell(&plain(text))).collect::<Vec<_>>());
         }
@@ -233,4 +239,112 @@ fn json_plain(text: &str) -> String {
         }
     }
     shown
+}
+
+#[cfg(test)]
+pub mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use serde_json::json;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What is printed to something that is no terminal.
+    pub fn printed(format: Format, print: impl FnOnce(&mut Out) -> Result<()>) -> String {
+        printed_to(format, None, false, print)
+    }
+
+    /// What is printed to a terminal of this width.
+    pub fn printed_to(
+        format: Format,
+        width: Option<u16>,
+        colour: bool,
+        print: impl FnOnce(&mut Out) -> Result<()>,
+    ) -> String {
+        let written = Written::default();
+        print(&mut Out::new(Box::new(written.clone()), format, width, colour)).unwrap();
+        let bytes = written.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn nothing_that_a_terminal_obeys_is_left() {
+        for (hostile, shown) in [
+            ("\x1b[2J\x1b]0;title\x07", "␛[2J␛]0;title␇"),
+            ("\u{9b}31m", "\u{fffd}31m"),
+            ("a\nb\rc\td\0", "a␊b␍c␉d␀"),
+            ("\x7f\u{2028}\u{2029}", "␡␤␤"),
+            ("exe.\u{202e}gpj\u{202c}", "exe.\u{fffd}gpj\u{fffd}"),
+            ("\u{2066}x\u{2069}\u{200b}\u{feff}\u{ad}\u{61c}", "\u{fffd}x\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}"),
+            ("\u{e0041}", "\u{fffd}"),
+            ("C:\\Windows ümläut 漢字 🔒", "C:\\Windows ümläut 漢字 🔒"),
+        ] {
+            assert_eq!(plain(hostile), shown, "{hostile:?}");
+        }
+        let all: String = (0..=0x0010_ffff).filter_map(char::from_u32).collect();
+        assert!(!plain(&all).chars().any(|c| c.is_control() || is_hidden(c)));
+    }
+
+    #[test]
+    fn json_means_the_same_and_shows_nothing_to_obey() {
+        let value = json!({"a": "\u{9b}31m\x1b\x7f\u{202e}\u{e0041}ü\n"});
+        for format in [Format::Json, Format::Ndjson] {
+            let text = printed(format, |out| out.json(&value));
+            assert!(!text.chars().any(|c| (c.is_control() && c != '\n') || is_hidden(c)), "{text:?}");
+            assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), value);
+        }
+    }
+
+    #[test]
+    fn a_document_and_lines_are_told_apart() {
+        let items = [json!({"a": 1}), json!({"b": 2})];
+        assert_eq!(printed(Format::Ndjson, |out| out.json_list(&items)), "{\"a\":1}\n{\"b\":2}\n");
+        let text = printed(Format::Json, |out| out.json_list(&items));
+        assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), json!(items));
+        assert_eq!(printed(Format::Ndjson, |out| out.json_list(&[])), "");
+        assert_eq!(printed(Format::Json, |out| out.json_list(&[])), "[]\n");
+    }
+
+    #[test]
+    fn a_piped_table_has_a_line_for_each_row() {
+        let mut table = Table::new(&["ID", "WHAT…"]);
+        let long = "word ".repeat(60);
+        table.row(vec![(Tint::None, "1".into()), (Tint::Worst, long.clone())]);
+        table.row(vec![(Tint::None, "22".into()), (Tint::None, "a\nb\x1b[31m".into())]);
+        let text = printed(Format::Table, |out| out.table(&table));
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines, ["ID  WHAT", &format!("1   {}", long.trim_end()), "22  a␊b␛[31m"]);
+    }
+
+    #[test]
+    fn a_table_on_a_terminal_fits_it_and_breaks_only_what_may_be_broken() {
+        let mut table = Table::new(&["ID", "WHAT…"]);
+        table.row(vec![(Tint::None, "0123456789abcdef".into()), (Tint::None, "word ".repeat(30))]);
+        let text = printed_to(Format::Table, Some(60), false, |out| out.table(&table));
+        assert!(text.lines().count() > 3 && text.lines().all(|l| l.chars().count() <= 60), "{text}");
+        assert!(text.contains("0123456789abcdef"));
+    }
+
+    #[test]
+    fn colour_is_used_only_where_it_is_wanted() {
+        let mut table = Table::new(&["SEVERITY"]);
+        table.row(vec![(Tint::of_severity("critical"), "critical".into())]);
+        let print = |out: &mut Out| out.parts(&[(Tint::Bad, "bad")]).and_then(|()| out.table(&table));
+        assert!(!printed(Format::Table, print).contains('\x1b'));
+        let coloured = printed_to(Format::Table, Some(80), true, print);
+        assert!(coloured.starts_with("\x1b[31mbad\x1b[0m\n") && coloured.matches('\x1b').count() > 4, "{coloured:?}");
+    }
 }
