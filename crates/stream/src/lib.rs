@@ -8,10 +8,17 @@
 //! handed, and returns when it is told to stop. It does not restart itself.
 
 mod body;
+mod discover;
 mod files;
+pub mod follow;
+pub mod journal;
 pub mod limits;
 mod records;
+mod source;
+pub mod syslog;
 
 pub use body::{Body, BodyError, split_body};
+pub use discover::{Discovered, Local, Missing, discover};
 pub use files::{Found, Item, LeftOut, Progress, find, read, read_stream};
 pub use records::{Line, Records, Refused};
+pub use source::{Batch, Counts, Cursor, SourceError};

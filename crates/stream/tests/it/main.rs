@@ -3,8 +3,12 @@
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests are tests, which clippy does not see")]
 
 mod body;
+mod contract;
+mod discover;
 mod files;
+mod follow;
 mod mutation;
 mod real;
 mod records;
 mod support;
+mod syslog;

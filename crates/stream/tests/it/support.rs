@@ -1,5 +1,6 @@
 //! What several tests need.
 
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -99,5 +100,10 @@ pub(crate) fn shared(folder: &str) -> Option<PathBuf> {
 
 /// Writes a file for a test.
 pub(crate) fn write(path: &Path, bytes: &[u8]) {
-    std::fs::File::create(path).unwrap().write_all(bytes).unwrap();
+    File::create(path).unwrap().write_all(bytes).unwrap();
+}
+
+/// Adds to a file, which need not exist.
+pub(crate) fn append(path: &Path, bytes: impl AsRef<[u8]>) {
+    OpenOptions::new().append(true).create(true).open(path).unwrap().write_all(bytes.as_ref()).unwrap();
 }
