@@ -220,7 +220,7 @@ fn timespan(node: &Node) -> Result<i64, Refused> {
             _ => return None,
         };
         let digits = written[..at].bytes().all(|b| b.is_ascii_digit());
-        written[..at].parse::<i64>().ok().filter(|_| digits)?.checked_mul(unit)
+        written[..at].parse::<i64>().ok().filter(|_| digits).map(|n| n.saturating_mul(unit))
     });
     match seconds {
         Some(seconds @ 1..=limits::TIMESPAN_S_MAX) => Ok(seconds * 1_000_000),

@@ -8,6 +8,7 @@
 //! Times are those of the events. Whoever feeds this keeps times out that lie in the future.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
@@ -99,10 +100,11 @@ impl Correlator {
         while let Some(next) = queue.pop() {
             for &watcher in rules.watchers(next.rule) {
                 let Body::Correlation(correlation) = &rules.rule(watcher).body else { continue };
-                let Some(one) = self.note(rules.rule(watcher).key(), watcher, correlation, &next) else { continue };
-                let (group, at_us) = (one.group.clone(), one.at_us);
-                queue.push(Match { rule: watcher, at_us, position, event, group });
-                fired.push(one);
+                for one in self.note(rules.rule(watcher).key(), watcher, correlation, &next) {
+                    let (group, at_us) = (one.group.clone(), one.at_us);
+                    queue.push(Match { rule: watcher, at_us, position, event, group });
+                    fired.push(one);
+                }
             }
         }
         fired
@@ -138,31 +140,22 @@ impl Correlator {
         self.rules.values().map(|state| state.groups.len()).sum()
     }
 
-    fn note(&mut self, key: &str, index: RuleIndex, correlation: &Correlation, found: &Match<'_>) -> Option<Fired> {
-        let group = group_of(correlation, found)?;
-        let value = match &correlation.counts {
-            Counts::Events => String::new(),
-            Counts::Values(fields) => {
-                let values = fields.iter().map(|field| value_of(correlation, found, field));
-                joined(values.collect::<Option<Vec<_>>>()?.iter().map(String::as_str))
-            }
-            Counts::Rules => correlation.rules.iter().position(|rule| *rule == found.rule)?.to_string(),
+    fn note(&mut self, key: &str, index: RuleIndex, correlation: &Correlation, found: &Match<'_>) -> Vec<Fired> {
+        let Some((group, value)) = group_of(correlation, found).zip(counted_of(correlation, found)) else {
+            return Vec::new();
         };
-        if !self.rules.contains_key(key) {
-            self.rules.insert(key.to_owned(), State::default());
-        }
-        let state = self.rules.get_mut(key)?;
+        let state = self.rules.entry(key.to_owned()).or_default();
         if state.shape != correlation.shape {
             *state = State { shape: correlation.shape.clone(), ..State::default() };
         }
         let name = joined(group.iter().map(|(_, value)| value.as_str()));
         let kept = Kept { at_us: found.at_us, position: found.position, value };
-        let window = state.add(&name, kept, correlation)?;
+        let windows = state.add(&name, kept, correlation);
         let (evicted_groups, evicted_events) = state.shrink(&name);
         self.evicted_groups += evicted_groups;
         self.evicted_events += evicted_events;
-        let (at_us, positions) = window?;
-        Some(Fired { correlation: index, group, at_us, positions })
+        let fired = |(at_us, positions)| Fired { correlation: index, group: group.clone(), at_us, positions };
+        windows.into_iter().map(fired).collect()
     }
 }
 
@@ -170,19 +163,19 @@ impl Correlator {
 type Window = (i64, Vec<u64>);
 
 impl State {
-    /// Adds a match to its group; `None` if it was there already, else the window that it completed.
-    fn add(&mut self, name: &str, kept: Kept, correlation: &Correlation) -> Option<Option<Window>> {
+    /// Adds a match to its group, unless it is there already, and returns the windows that it completed.
+    fn add(&mut self, name: &str, kept: Kept, correlation: &Correlation) -> Vec<Window> {
         let group = self.groups.entry(name.to_owned()).or_default();
         let held = group.events.len();
         group.forget(kept.at_us.saturating_sub(horizon(correlation.timespan_us)));
         let added = group.insert(kept);
         self.events = self.events - held + group.events.len();
-        let at = added?;
+        let Some(at) = added else { return Vec::new() };
         self.touched.remove(&group.touched);
         self.touches += 1;
         group.touched = self.touches;
         self.touched.insert(self.touches, name.to_owned());
-        Some(group.completed(at, correlation))
+        group.completed(at, correlation)
     }
 
     /// Forgets what is too much: the oldest events of this group, then the groups that were touched longest ago.
@@ -241,81 +234,72 @@ impl Group {
         Some(at)
     }
 
-    /// The first window with the match at this place that fires.
-    fn completed(&mut self, at: usize, correlation: &Correlation) -> Option<Window> {
+    /// The windows with the match at this place that fire: those that end with it, or with a later match.
+    fn completed(&mut self, at: usize, correlation: &Correlation) -> Vec<Window> {
         let span = correlation.timespan_us;
-        let new_us = self.events.get(at)?.at_us;
-        let mut window = Counted::new(&correlation.counts);
-        let mut start = self.events.partition_point(|kept| kept.at_us < new_us.saturating_sub(span));
-        let first = start;
-        for end in first..self.events.len() {
-            let end_us = self.events[end].at_us;
-            if end_us.saturating_sub(span) > new_us {
-                break;
-            }
-            window.add(&self.events[end].value);
-            while self.events[start].at_us < end_us.saturating_sub(span) {
-                window.remove(&self.events[start].value);
-                start += 1;
-            }
+        let (events, fired) = (&self.events, &mut self.fired);
+        let Some(last_us) = events.get(at).map(|kept| kept.at_us.saturating_add(span)) else { return Vec::new() };
+        let mut counted = Counted::new(&correlation.counts);
+        let mut windows = Vec::new();
+        let mut next = at;
+        while let Some(end_us) = events.get(next).map(|kept| kept.at_us).filter(|end_us| *end_us <= last_us) {
             // Events of one time end one window together.
-            let more = self.events.get(end + 1).is_some_and(|next| next.at_us == end_us);
-            let quiet = || self.fired.iter().any(|fired| fired.abs_diff(end_us) < span.unsigned_abs());
-            if end_us >= new_us && !more && correlation.satisfied(window.count()) && !quiet() {
+            let end = events.partition_point(|kept| kept.at_us <= end_us) - 1;
+            next = end + 1;
+            if let Some(quiet) = fired.iter().find(|fired| fired.abs_diff(end_us) < span.unsigned_abs()) {
+                next = next.max(events.partition_point(|kept| kept.at_us < quiet.saturating_add(span)));
+                continue;
+            }
+            let start = events.partition_point(|kept| kept.at_us < end_us.saturating_sub(span));
+            if correlation.satisfied(counted.within(events, start..end + 1)) {
                 let from = start.max((end + 1).saturating_sub(limits::FIRED_POSITIONS_MAX));
-                let mut positions: Vec<u64> = self.events.range(from..=end).map(|kept| kept.position).collect();
+                let mut positions: Vec<u64> = events.range(from..=end).map(|kept| kept.position).collect();
                 positions.dedup();
-                self.fired.push_back(end_us);
-                if self.fired.len() > limits::FIRINGS_MAX {
-                    self.fired.pop_front();
+                windows.push((end_us, positions));
+                fired.push_back(end_us);
+                if fired.len() > limits::FIRINGS_MAX {
+                    fired.pop_front();
                 }
-                return Some((end_us, positions));
             }
         }
-        None
+        windows
     }
 }
 
-/// What is counted of a window that moves.
+/// What is counted of a window that only moves forward.
 enum Counted<'k> {
-    Events(usize),
-    /// How often each value is within it.
-    Values(BTreeMap<&'k str, usize>),
+    Events,
+    /// How often each value is within the window that was counted last.
+    Values(BTreeMap<&'k str, usize>, Range<usize>),
 }
 
 impl<'k> Counted<'k> {
     fn new(counts: &Counts) -> Counted<'k> {
         match counts {
-            Counts::Events => Counted::Events(0),
-            Counts::Values(_) | Counts::Rules => Counted::Values(BTreeMap::new()),
+            Counts::Events => Counted::Events,
+            Counts::Values(_) | Counts::Rules => Counted::Values(BTreeMap::new(), 0..0),
         }
     }
 
-    fn add(&mut self, value: &'k str) {
+    /// The count of a window, given by the places of its events.
+    fn within(&mut self, events: &'k VecDeque<Kept>, window: Range<usize>) -> usize {
         match self {
-            Counted::Events(count) => *count += 1,
-            Counted::Values(values) => *values.entry(value).or_default() += 1,
-        }
-    }
-
-    fn remove(&mut self, value: &str) {
-        match self {
-            Counted::Events(count) => *count -= 1,
-            Counted::Values(values) => {
-                if let Some(count) = values.get_mut(value) {
-                    *count -= 1;
-                    if *count == 0 {
-                        values.remove(value);
+            Counted::Events => window.len(),
+            Counted::Values(values, old) => {
+                for gone in events.range(old.start..window.start.clamp(old.start, old.end)) {
+                    if let Some(count) = values.get_mut(gone.value.as_str()) {
+                        *count -= 1;
+                        if *count == 0 {
+                            values.remove(gone.value.as_str());
+                        }
                     }
                 }
+                for new in events.range(old.end.max(window.start)..window.end) {
+                    *values.entry(new.value.as_str()).or_default() += 1;
+                }
+                *old = window;
+                values.len()
             }
-        }
-    }
-
-    fn count(&self) -> usize {
-        match self {
-            Counted::Events(count) => *count,
-            Counted::Values(values) => values.len(),
         }
     }
 }
@@ -329,6 +313,18 @@ fn horizon(timespan_us: i64) -> i64 {
 fn group_of(correlation: &Correlation, found: &Match<'_>) -> Option<Vec<(String, String)>> {
     let one = |name: &String| Some((name.clone(), value_of(correlation, found, name)?));
     correlation.group_by.iter().map(one).collect()
+}
+
+/// What is counted of a match; empty where events are, `None` if it has nothing to count.
+fn counted_of(correlation: &Correlation, found: &Match<'_>) -> Option<String> {
+    match &correlation.counts {
+        Counts::Events => Some(String::new()),
+        Counts::Values(fields) => {
+            let values = fields.iter().map(|field| value_of(correlation, found, field));
+            Some(joined(values.collect::<Option<Vec<_>>>()?.iter().map(String::as_str)))
+        }
+        Counts::Rules => correlation.rules.iter().position(|rule| *rule == found.rule).map(|i| i.to_string()),
+    }
 }
 
 /// The value of a field: of the group, if a correlation matched and is grouped by it, else of the event.

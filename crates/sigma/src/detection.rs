@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use regex::{Regex, RegexBuilder};
+use regex::RegexBuilder;
 
 use crate::atom::{Atoms, Examined, Number, Test};
 use crate::encode;
@@ -140,7 +140,7 @@ impl Compiler<'_> {
             Ask::Text => self.text_tests(item, node)?,
             Ask::Regex(flags) => {
                 let patterns = self.expanded(item, written)?;
-                patterns.iter().map(|p| regex(p, *flags).map(Test::Regex)).collect::<Result<_, _>>()?
+                patterns.iter().map(|p| regex(p, *flags)).collect::<Result<_, _>>()?
             }
             Ask::Network => {
                 let networks = self.expanded(item, written)?;
@@ -215,16 +215,17 @@ fn empty(name: &str, line: u32) -> Refused {
     Refused::new(line, format!("`{name}` is empty; fields or keywords are meant"))
 }
 
-fn regex(pattern: &str, flags: Flags) -> Result<Regex, String> {
-    let built = RegexBuilder::new(pattern)
-        .case_insensitive(flags.ignore_case)
-        .multi_line(flags.multi_line)
-        .dot_matches_new_line(flags.dot_all)
+fn regex(pattern: &str, flags: Flags) -> Result<Test, String> {
+    // The flags stand in the pattern, so that whoever prints the expression prints all of it.
+    let flags = [(flags.ignore_case, 'i'), (flags.multi_line, 'm'), (flags.dot_all, 's')];
+    let flags: String = flags.iter().filter(|(wanted, _)| *wanted).map(|(_, flag)| *flag).collect();
+    let flagged = if flags.is_empty() { pattern.to_owned() } else { format!("(?{flags}){pattern}") };
+    let built = RegexBuilder::new(&flagged)
         .size_limit(limits::REGEX_BYTES_MAX)
         .dfa_size_limit(limits::REGEX_CACHE_BYTES_MAX)
         .nest_limit(limits::REGEX_DEPTH_MAX)
         .build();
-    built.map_err(|error| match error {
+    built.map(Test::Regex).map_err(|error| match error {
         regex::Error::CompiledTooBig(_) => "a regular expression that is too large".to_owned(),
         error => {
             let text = error.to_string();

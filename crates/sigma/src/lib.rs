@@ -28,6 +28,53 @@
 //! assert_eq!(rules.rule(matches[0]).title, "An encoded command");
 //! assert_eq!(rules.explain(matches[0], &event)[0].value, r"C:\Windows\PowerShell.exe");
 //! ```
+//!
+//! # What is in it
+//!
+//! Tests are in `tests/it`.
+//!
+//! | feature | test |
+//! |---|---|
+//! | text, numbers and truth values, without case | `language::plain_values_compare_without_case_and_as_decimal_text` |
+//! | `null`, absent fields, the empty text | `language::null_is_absent_and_empty_is_present` |
+//! | `*`, `?` and their escapes | `language::wildcards_and_escapes` |
+//! | `contains`, `startswith`, `endswith` | `language::contains_startswith_endswith` |
+//! | `all`, `any` | `language::all_wants_every_value_and_any_one` |
+//! | `cased` | `language::cased_minds_case` |
+//! | `neq` | `language::neq_is_none_of_the_values` |
+//! | `re` with `i`, `m`, `s` | `language::regular_expressions_and_their_flags` |
+//! | `cidr` | `language::cidr_of_both_families` |
+//! | `base64`, `base64offset` | `language::base64_and_its_offsets` |
+//! | `wide`, `utf16le`, `utf16be`, `utf16` | `language::utf16_in_every_form` |
+//! | `windash` | `language::windash_takes_every_dash_for_an_option` |
+//! | `exists` | `language::exists_asks_for_a_value` |
+//! | `fieldref` | `language::fieldref_compares_two_fields` |
+//! | `expand` | `language::expand_fills_placeholders` |
+//! | `gt`, `gte`, `lt`, `lte` | `language::numbers_compare` |
+//! | `minute`, `hour`, `day`, `week`, `month`, `year` | `language::parts_of_a_time_compare` |
+//! | keywords, also under modifiers | `language::keywords_search_every_value` |
+//! | maps and lists of maps | `language::lists_of_maps_are_alternatives_and_maps_are_not` |
+//! | conditions: `and`, `or`, `not`, `1 of`, `all of`, `N of`, `them`, lists | `language::conditions_bind_and_count` |
+//! | log sources | `language::a_rule_is_for_its_log_source` |
+//! | collections: documents, `action` | `language::collections_share_what_is_global` |
+//! | filters | `language::filters_lie_over_the_rules_they_name` |
+//! | what a rule says about itself, custom attributes, explanations | `correlations::a_rule_says_all_about_itself` |
+//! | `event_count`, `value_count`, `temporal` | `correlations::event_count_fires_once_within_its_timespan` and those after it |
+//! | late events | `correlations::late_events_take_their_place`, `correlations::any_order_finds_what_order_finds` |
+//! | all of it against a slow second implementation | `oracle::the_crate_agrees_with_the_oracle` |
+//! | public rules and cases | `conformance::every_public_rule_compiles`, `conformance::every_public_case_fires_its_rule` |
+//! | what cannot be meant is refused | `refusals::*` |
+//! | no file makes it panic | `mutation::mutated_rule_files_never_panic` |
+//!
+//! # Where the specification leaves a choice
+//!
+//! - A field that is null or an empty list is as good as absent, for `null` and for `exists`.
+//! - `neq` is the opposite of the same item without it: none of the values, and an absent field differs.
+//! - Regular expressions run in linear time, so look-around and back-references are refused.
+//! - Base64 is found without regard to case, as all text is; `cased` minds it.
+//! - A network that holds an IPv4 address holds it also where it is written as `::ffff:10.0.0.1`.
+//! - A time without an offset is UTC.
+//! - A condition on a count is asked whenever a match comes in, so `lt` fires with the first.
 
 mod atom;
 mod condition;

@@ -1,4 +1,10 @@
 //! What the crate does as a whole: conformance on public rules, an oracle, refusals, mutations, correlations.
 
 mod conformance;
+mod correlations;
+mod language;
+mod mutation;
+mod oracle;
+mod random;
+mod refusals;
 mod support;

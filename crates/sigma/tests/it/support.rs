@@ -8,6 +8,15 @@ use vertice_sigma::{Event, Value};
 /// A flat JSON object as an event.
 pub(crate) struct JsonEvent(pub(crate) serde_json::Map<String, Json>);
 
+impl JsonEvent {
+    pub(crate) fn new(json: Json) -> JsonEvent {
+        match json {
+            Json::Object(map) => JsonEvent(map),
+            other => panic!("an object is meant, not {other}"),
+        }
+    }
+}
+
 impl Event for JsonEvent {
     fn field<'a>(&'a self, name: &str, visit: &mut dyn FnMut(Value<'a>)) {
         if let Some(json) = self.0.get(name) {
