@@ -57,6 +57,11 @@ impl Mapping {
         self.spec.programs.iter().any(|glob| glob.matches(program) || (program.is_empty() && glob.matches("-")))
     }
 
+    /// Whether it reads whatever any program writes.
+    pub(super) fn takes_all(&self) -> bool {
+        self.spec.others && self.reads_program("")
+    }
+
     /// Gives a JSON object's fields the names that the steps use.
     pub(super) fn prepare(&self, draft: &mut Draft) {
         if !self.spec.hoist.is_empty() {

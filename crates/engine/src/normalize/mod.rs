@@ -144,8 +144,12 @@ impl<'a> Reader<'a> {
             return self.json(line, outer, depth);
         }
         match syslog::header(line, self.received) {
-            Some(header) => self.message(&header, depth),
-            None => self.plain(line, outer, depth),
+            Some(header) => self.message(&header, Some(line), depth),
+            None => self.plain(line, outer, depth)?.ok_or_else(|| {
+                let start = shown(line);
+                let reason = format!("no mapping recognises it: text without a syslog header that begins {start:?}");
+                Refusal::new(reason)
+            }),
         }
     }
 
@@ -161,8 +165,9 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Reads what is behind a syslog header.
-    fn message(&self, header: &Header<'_>, depth: u8) -> Result<Read<'a>, Refusal> {
+    /// Reads what is behind a syslog header. `whole` is the line with the header, for what only looked like
+    /// one; it is tried before the mapping that takes any program.
+    fn message(&self, header: &Header<'_>, whole: Option<&str>, depth: u8) -> Result<Read<'a>, Refusal> {
         let body = header.message.strip_prefix("@cee:").unwrap_or(header.message).trim_start();
         if body.starts_with('{')
             && let Ok(read) = self.json(body, Some(header), depth)
@@ -171,6 +176,12 @@ impl<'a> Reader<'a> {
         }
         let program = header.program.unwrap_or_default();
         for mapping in self.mappings.text.iter().filter(|mapping| mapping.reads_program(program)) {
+            if mapping.takes_all()
+                && let Some(line) = whole
+                && let Some(read) = self.plain(line, None, depth)?
+            {
+                return Ok(read);
+            }
             if let Some(draft) = mapping.text(header.message, Some(header)) {
                 return self.finish(mapping, draft, Some(header), depth);
             }
@@ -178,15 +189,14 @@ impl<'a> Reader<'a> {
         Err(Refusal::new(format!("no mapping recognises it: a syslog line of the program {:?}", shown(program))))
     }
 
-    /// Reads a line without a header.
-    fn plain(&self, line: &str, outer: Option<&Header<'_>>, depth: u8) -> Result<Read<'a>, Refusal> {
+    /// Reads a line without a header; `None` if no mapping recognises it.
+    fn plain(&self, line: &str, outer: Option<&Header<'_>>, depth: u8) -> Result<Option<Read<'a>>, Refusal> {
         for mapping in self.mappings.text.iter().filter(|mapping| mapping.spec.plain) {
             if let Some(draft) = mapping.text(line, outer) {
-                return self.finish(mapping, draft, outer, depth);
+                return self.finish(mapping, draft, outer, depth).map(Some);
             }
         }
-        let start = shown(line);
-        Err(Refusal::new(format!("no mapping recognises it: text without a syslog header that begins {start:?}")))
+        Ok(None)
     }
 
     fn finish(
@@ -246,7 +256,11 @@ impl<'a> Reader<'a> {
             message: line,
             ..Header::default()
         };
-        if header.program.is_some() { self.message(&header, depth) } else { self.line(line, Some(&header), depth) }
+        if header.program.is_some() {
+            self.message(&header, None, depth)
+        } else {
+            self.line(line, Some(&header), depth)
+        }
     }
 }
 

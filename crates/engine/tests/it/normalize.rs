@@ -41,3 +41,5 @@ fn read(mappings: &Mappings, line: &str) -> Result<vertice_model::Event, Refusal
 }
 
 mod cases;
+mod known_answers;
+mod mutated;

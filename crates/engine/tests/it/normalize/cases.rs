@@ -8,11 +8,11 @@ use vertice_model::LogSource;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Case {
+pub(super) struct Case {
     /// What the case shows.
     name: String,
     /// The raw line.
-    line: String,
+    pub(super) line: String,
     /// The mapping that reads it; the file's own unless said. For a refusal it is not looked at.
     mapping: Option<String>,
     /// A part of the reason for which the line is refused.
@@ -34,7 +34,7 @@ struct Case {
     fields: BTreeMap<String, Option<String>>,
 }
 
-fn belongs(event: &vertice_model::Event, wanted: &LogSource) -> bool {
+pub(super) fn belongs(event: &vertice_model::Event, wanted: &LogSource) -> bool {
     let fits = |want: &Option<String>, have: &Option<String>| want.is_none() || want == have;
     event.log_sources.iter().any(|have| {
         fits(&wanted.category, &have.category)
@@ -93,7 +93,9 @@ fn every_mapping_has_cases_and_they_hold() {
             failures.extend(wrong(&mappings, &stem, case).iter().map(|why| format!("{stem}: {}: {why}", case.name)));
         }
         let negative = cases.iter().filter(|c| c.refused.is_some() || c.mapping.is_some()).count();
-        count.insert(stem, (cases.len() - negative, negative));
+        // A line within a line is another mapping's in the end, and a positive case all the same.
+        let positive = cases.iter().filter(|c| c.refused.is_none()).count();
+        count.insert(stem, (positive, negative));
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
     for name in mappings.names() {
