@@ -53,6 +53,11 @@ const VARIABLES: [(Variable, &str); 15] = [
 ];
 
 impl Variable {
+    /// Every variable.
+    pub(super) fn all() -> impl Iterator<Item = Variable> {
+        VARIABLES.into_iter().map(|(variable, _)| variable)
+    }
+
     /// The variable of a name, or why there is none.
     pub(super) fn read(name: &str) -> Result<Variable, String> {
         let found = VARIABLES.iter().find(|(_, known)| *known == name).map(|(variable, _)| *variable);

@@ -282,6 +282,11 @@ impl Load<'_> {
 
     fn needs(&mut self, top: &Map<'_>) -> BTreeSet<Variable> {
         let Some(node) = top.get("context_requirements") else { return BTreeSet::new() };
+        if !matches!(node.value, Value::List(_)) {
+            self.texts(node, "`context_requirements`");
+            // One error, and not a further one for each `${…}`.
+            return Variable::all().collect();
+        }
         let mut needs = BTreeSet::new();
         for (line, name) in self.texts(node, "`context_requirements`") {
             match Variable::read(name) {

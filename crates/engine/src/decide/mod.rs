@@ -7,6 +7,7 @@
 //! - [`Policy`] says whom no action may touch, and how many may be touched in an hour.
 //! - [`Responses`] holds the runs, questions and containments that are alive, and is stepped by the engine.
 
+pub mod cases;
 mod condition;
 mod context;
 mod course;

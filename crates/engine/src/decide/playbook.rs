@@ -227,6 +227,12 @@ impl Playbook {
         threat.severity >= self.severity && threat.confidence >= self.confidence && self.condition.holds(threat)
     }
 
+    /// Whether a person is asked before this action.
+    #[must_use]
+    pub fn asks(&self, action_id: &str) -> bool {
+        self.actions.iter().any(|action| action.id == action_id && action.checkpoint.is_some())
+    }
+
     /// What it must know and this threat does not tell.
     pub(super) fn missing(&self, threat: &Threat) -> BTreeSet<Variable> {
         self.needs.iter().filter(|v| v.of(threat).is_none()).copied().collect()

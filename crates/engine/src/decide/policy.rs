@@ -27,7 +27,7 @@ pub struct Protected {
     /// Whom.
     #[serde(flatten)]
     pub whom: Whom,
-    /// Why, for the record of what was refused: "default gateway".
+    /// Why, to be read after "for it is": "the default gateway".
     pub why: String,
 }
 
@@ -62,7 +62,7 @@ impl Policy {
             return self.forbids_address(address);
         }
         if let Some(why) = never_by_name(entity.kind(), name) {
-            return Some(format!("{} {name} is never touched: {why}", entity.kind()));
+            return Some(format!("{} {name} is never touched, for {why}", entity.kind()));
         }
         let same = |protected: &&Protected| match (&protected.whom, entity.kind()) {
             (Whom::Host(host), EntityKind::Host) => same_host(host, name),
@@ -72,7 +72,7 @@ impl Policy {
             }
         };
         let found = self.protected.iter().find(same)?;
-        Some(format!("{} {name} is protected: {}", entity.kind(), found.why))
+        Some(format!("{} {name} is protected, for it is {}", entity.kind(), found.why))
     }
 
     fn forbids_address(&self, address: IpAddr) -> Option<String> {
@@ -80,11 +80,11 @@ impl Policy {
         let inner = embedded(address);
         for candidate in [Some(address), inner].into_iter().flatten() {
             if let Some(why) = never(candidate) {
-                return Some(format!("address {address} is never touched: {why}"));
+                return Some(format!("address {address} is never touched, for {why}"));
             }
             let covers = |p: &&Protected| matches!(&p.whom, Whom::Net(net) if net.contains(&candidate));
             if let Some(found) = self.protected.iter().find(covers) {
-                return Some(format!("address {address} is protected: {}", found.why));
+                return Some(format!("address {address} is protected, for it is {}", found.why));
             }
         }
         None
@@ -99,9 +99,9 @@ pub(super) fn never(address: IpAddr) -> Option<&'static str> {
     };
     let no_host = matches!(address, IpAddr::V4(v4) if v4.octets()[0] == 0 || v4.octets()[0] >= 240);
     if address.is_loopback() {
-        Some("it is this host itself (loopback)")
+        Some("it is this host itself")
     } else if address.is_unspecified() {
-        Some("it is the unspecified address, which stands for all")
+        Some("it stands for all addresses")
     } else if address.is_multicast() {
         Some("it is a multicast group")
     } else if address == IpAddr::V4(Ipv4Addr::BROADCAST) {
@@ -177,7 +177,7 @@ mod tests {
     fn policy() -> Policy {
         let net = |net: &str, why: &str| Protected { whom: Whom::Net(net.parse().unwrap()), why: why.into() };
         let protected = vec![
-            net("192.0.2.1/32", "default gateway"),
+            net("192.0.2.1/32", "the default gateway"),
             net("10.9.0.0/16", "management"),
             net("2001:db8:9::/48", "management"),
             Protected { whom: Whom::Host("DC1.example.org".into()), why: "domain controller".into() },
@@ -191,11 +191,11 @@ mod tests {
     #[test]
     fn nobody_touches_what_is_no_ordinary_host() {
         for (text, why) in [
-            ("127.0.0.1", "loopback"),
-            ("127.9.9.9", "loopback"),
-            ("::1", "loopback"),
-            ("0.0.0.0", "unspecified"),
-            ("::", "unspecified"),
+            ("127.0.0.1", "this host itself"),
+            ("127.9.9.9", "this host itself"),
+            ("::1", "this host itself"),
+            ("0.0.0.0", "stands for all"),
+            ("::", "stands for all"),
             ("224.0.0.1", "multicast"),
             ("ff02::1", "multicast"),
             ("255.255.255.255", "broadcast"),
@@ -203,10 +203,10 @@ mod tests {
             ("fe80::1", "link-local"),
             ("0.1.2.3", "reserved"),
             ("240.0.0.1", "reserved"),
-            ("::ffff:127.0.0.1", "loopback"),
-            ("64:ff9b::7f00:1", "loopback"),
-            ("2002:7f00:1::1", "loopback"),
-            ("::7f00:1", "loopback"),
+            ("::ffff:127.0.0.1", "this host itself"),
+            ("64:ff9b::7f00:1", "this host itself"),
+            ("2002:7f00:1::1", "this host itself"),
+            ("::7f00:1", "this host itself"),
         ] {
             let reason = Policy::default().forbids(&Entity::ip(text).unwrap()).expect(text);
             assert!(reason.contains(why), "{text}: {reason}");
@@ -222,7 +222,7 @@ mod tests {
         let host = |name: &str| policy.forbids(&Entity::host(name).unwrap());
         let user = |name: &str| policy.forbids(&Entity::user(name).unwrap());
         let ip = |text: &str| policy.forbids(&Entity::ip(text).unwrap());
-        assert_eq!(ip("192.0.2.1").unwrap(), "address 192.0.2.1 is protected: default gateway");
+        assert_eq!(ip("192.0.2.1").unwrap(), "address 192.0.2.1 is protected, for it is the default gateway");
         assert!(ip("10.9.1.2").is_some() && ip("2001:db8:9::7").is_some() && ip("64:ff9b::10.9.1.2").is_some());
         assert!(ip("192.0.2.2").is_none() && ip("2001:db8:8::7").is_none());
         for name in ["dc1", "DC1.example.org", "dc1.example.org.", "fw1", "fw1.example.org", "localhost", "10.9.1.2"] {

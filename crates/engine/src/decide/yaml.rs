@@ -2,8 +2,10 @@
 
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_saphyr::budget::BudgetBreach;
 use serde_saphyr::{Location, Spanned};
 
+use super::words::quoted;
 use crate::limits;
 
 /// A value, and where it stands.
@@ -57,6 +59,7 @@ pub(super) fn read(text: &str) -> Result<Node, Unreadable> {
     let mut options = serde_saphyr::Options::default();
     options.budget = Some(budget);
     options.with_snippet = false;
+    options.strict_booleans = true;
     match serde_saphyr::from_str_with_options::<Spanned<Value>>(text, options) {
         Ok(root) => Ok(node(root)),
         Err(error) => {
@@ -66,12 +69,23 @@ pub(super) fn read(text: &str) -> Result<Node, Unreadable> {
     }
 }
 
-/// The message without the line that it repeats.
+/// The message without the line that it repeats; in our own words where the reader's are about its options.
 fn without_place(error: &serde_saphyr::Error) -> String {
-    let text = error.without_snippet().to_string();
-    let first = text.lines().next().unwrap_or_default();
-    let end = first.find(" at line ").unwrap_or(first.len());
-    first[..end].chars().take(limits::REASON_CHARS_MAX).collect()
+    match error.without_snippet() {
+        serde_saphyr::Error::DuplicateMappingKey { key, .. } => {
+            format!("the key {} stands twice", quoted(key.as_deref().unwrap_or_default()))
+        }
+        serde_saphyr::Error::MultipleDocuments { .. } => "one file is one playbook".to_owned(),
+        serde_saphyr::Error::Budget { breach: BudgetBreach::Aliases { .. }, .. } => {
+            "write the value out, in place of an alias".to_owned()
+        }
+        other => {
+            let text = other.to_string();
+            let first = text.lines().next().unwrap_or_default();
+            let end = first.find(" at line ").unwrap_or(first.len());
+            first[..end].chars().take(limits::REASON_CHARS_MAX).collect()
+        }
+    }
 }
 
 fn line_of(location: Location) -> u64 {
@@ -144,31 +158,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn probe() {
-        println!(
-            "{:#?}",
-            read(
-                "a:\n  b: 1\n  c: [x, 1.5, yes, ~, true, '1']\nd: |\n  text\n  more\ne: {f: g, h:\n  i}\n# c\nj: \"${x}\"\n"
-            )
-        );
-        for bad in [
-            "a: 1\nb: [",
-            "a: 1\na: 2",
-            "a: &x 1\nb: *x",
-            "",
-            "a: 1\n---\nb: 2",
-            "- a\nb",
-            "a: !!binary x",
-            "1: 2",
-            "? [a]\n: b",
-            "a: 99999999999999999999",
-            "a: .nan",
-            "a: \u{0}",
-        ] {
-            println!("{bad:?} {:?}", read(bad));
-        }
-        println!("{:?}", read(&"[".repeat(1000)));
-        println!("{:?}", read(&"a: ".repeat(1000)));
-        println!("{:?}", read(&"- ".repeat(1000)));
+    fn every_value_knows_its_line() {
+        let root = read("a:\n  b: 1\n  c: [x, 1.5, true, ~, yes, '1']\nd: |\n  text\ne: {f: g}\n").unwrap();
+        let Value::Map(top) = root.value else { panic!("a map") };
+        let keys: Vec<_> = top.iter().map(|e| (e.line, e.key.as_str(), e.node.line)).collect();
+        assert_eq!(keys, [(1, "a", 2), (4, "d", 5), (6, "e", 6)]);
+        let Value::Map(inner) = &top[0].node.value else { panic!("a map") };
+        let Value::List(list) = &inner[1].node.value else { panic!("a list") };
+        let text = |text: &str| Value::Text(text.to_owned());
+        let wanted = [text("x"), Value::Float(1.5), Value::Bool(true), Value::Null, text("yes"), text("1")];
+        assert_eq!(list.iter().map(|n| n.value.clone()).collect::<Vec<_>>(), wanted);
+    }
+
+    #[test]
+    fn numbers_beyond_all_measure_are_no_whole_numbers() {
+        let value = |text: &str| read(text).map(|node| node.value);
+        assert_eq!(value("9223372036854775807"), Ok(Value::Int(i64::MAX)));
+        assert!(!matches!(value("9223372036854775808"), Ok(Value::Int(_))));
+        assert!(value(".inf").is_err());
     }
 }
