@@ -1,1 +1,124 @@
-//! In the making.
+//! The HTTP API: events in, records out, decisions of people, metrics.
+//!
+//! Every answer that is no success is a problem document ([`Problem`], RFC 9457). The OpenAPI document
+//! is made from the same annotations as the routes ([`openapi`]), so that the two can not differ.
+//!
+//! Nothing here changes the world or the engine's state: a handler reads the store, or appends an
+//! [`vertice_engine::Input`] to its log and waits until the engine has judged it.
+
+mod extract;
+mod guard;
+mod intake;
+mod keys;
+pub mod limits;
+mod metrics;
+mod problem;
+mod read;
+mod routes;
+mod serve;
+
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::extract::State;
+use axum::middleware;
+use serde::{Deserialize, Serialize};
+use tokio::sync::{Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+use vertice_engine::Content;
+use vertice_model::Timestamp;
+use vertice_store::{Clock, Store};
+
+pub use intake::{RefusedLine, Split, SplitBody, SplitError};
+pub use keys::{Access, KeyPolicy, NewKey, digest};
+pub use metrics::Metrics;
+pub use problem::Problem;
+pub use read::Page;
+pub use serve::{Serving, serve};
+
+/// What the API works with.
+pub struct Api {
+    /// The log and the read model.
+    pub store: Store,
+    /// The content in force; changes when the binary changes it.
+    pub content: watch::Receiver<Arc<Content>>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// Who may do what.
+    pub access: Access,
+    /// Tells the time.
+    pub clock: Clock,
+    /// Splits bodies into events.
+    pub split: Split,
+    /// The sources of events as they stand.
+    pub sources: Arc<dyn Fn() -> Vec<Source> + Send + Sync>,
+    /// The version of the program.
+    pub version: &'static str,
+    /// Ends live streams.
+    pub stop: CancellationToken,
+}
+
+/// A source of events.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, utoipa::ToSchema)]
+pub struct Source {
+    /// Its name: a path, an address.
+    pub name: String,
+    /// What kind it is: `file`, `journal`, `syslog_udp`, …
+    pub kind: String,
+    /// How it is, in words.
+    pub state: String,
+    /// Events accepted from it.
+    pub events: u64,
+    /// Events refused of it.
+    pub refused: u64,
+}
+
+/// What all requests share.
+pub(crate) struct Inner {
+    pub(crate) api: Api,
+    /// KiB of event bodies that may yet be received.
+    pub(crate) bodies: Semaphore,
+    /// Large bodies that may be worked on at once.
+    pub(crate) workers: Semaphore,
+    pub(crate) reads: Semaphore,
+    pub(crate) streams: Arc<Semaphore>,
+    /// When the disk was last found to be full; `None` since something was kept again.
+    pub(crate) disk_full: Mutex<Option<Timestamp>>,
+}
+
+/// The routes of the API, ready to be served.
+pub fn router(api: Api) -> Router {
+    let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let inner = Arc::new(Inner {
+        api,
+        bodies: Semaphore::new(limits::EVENT_BODIES_BYTES_MAX / 1_024),
+        workers: Semaphore::new(workers),
+        reads: Semaphore::new(limits::READS_MAX),
+        streams: Arc::new(Semaphore::new(limits::STREAMS_MAX)),
+        disk_full: Mutex::default(),
+    });
+    let (router, _) = routes::all().split_for_parts();
+    router
+        .with_state(inner.clone())
+        .layer(middleware::from_fn_with_state(inner.clone(), guard::admit))
+        .layer(middleware::from_fn(problem::render))
+        .layer(middleware::from_fn_with_state(inner, count))
+}
+
+async fn count(
+    State(inner): State<Arc<Inner>>,
+    request: axum::extract::Request,
+    next: middleware::Next,
+) -> axum::response::Response {
+    let response = next.run(request).await;
+    inner.api.metrics.request(response.status().as_u16());
+    response
+}
+
+/// The OpenAPI 3.1 document of the API, as JSON.
+#[must_use]
+pub fn openapi() -> String {
+    let mut json = routes::all().into_openapi().to_pretty_json().expect("an OpenAPI document has text keys");
+    json.push('\n');
+    json
+}

@@ -1,0 +1,135 @@
+//! Every bound of the API, with how its number was found.
+
+use std::time::Duration;
+
+/// Most connections at once. The product promises 10,000 clients; the rest is room for whoever looks after it.
+pub const CONNECTIONS_MAX: usize = 10_240;
+
+/// Longest that a client may take to send the head of a request, and longest that a connection is kept
+/// open between two requests. A head fits one packet, so a client that needs longer is not trying.
+pub const HEAD_TIME: Duration = Duration::from_secs(30);
+
+/// Most bytes of the head of a request. Browsers send some 2 KiB; proxies stop at 8 to 32 KiB.
+pub const HEAD_BYTES_MAX: usize = 32 * 1024;
+
+/// Longest pause within a body. The slowest mobile networks deliver something every few seconds.
+pub const BODY_PAUSE: Duration = Duration::from_secs(10);
+
+/// Longest that a whole body may take: [`EVENT_BODY_BYTES_MAX`] at 5 Mbit/s.
+pub const BODY_TIME: Duration = Duration::from_secs(60);
+
+/// Longest that a client may leave an answer lying without reading any of it.
+pub const WRITE_PAUSE: Duration = Duration::from_secs(30);
+
+/// Longest that open requests are waited for when the process is told to stop.
+pub const DRAIN_TIME: Duration = Duration::from_secs(10);
+
+/// How long to wait before accepting again when the system has no more file descriptors. Connections
+/// end at about that rate on a machine that is so busy.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Most bytes of a body of events, packed or not: 32 batches of 1,024 events of 1 KiB.
+pub const EVENT_BODY_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// Most bytes of all bodies of events that are being received or worked on. Each costs up to three times
+/// as much again while it is split and read, so this is about 1 GiB at worst.
+pub const EVENT_BODIES_BYTES_MAX: usize = 8 * EVENT_BODY_BYTES_MAX;
+
+/// Size of an event body from which it is worked on by a thread that may block. Splitting and reading
+/// 16 KiB takes about a tenth of a millisecond, which is what a task may keep others waiting.
+pub const INLINE_BODY_BYTES: usize = 16 * 1024;
+
+/// Most bytes of any other body. A note of 4,096 characters, each escaped, is the longest.
+pub const BODY_BYTES_MAX: usize = 64 * 1024;
+
+/// Most refused lines that an answer names; the others are only counted. Nobody reads more.
+pub const REFUSED_SHOWN_MAX: usize = 1_000;
+
+/// Most characters of the reason of a refused line.
+pub const REASON_CHARS_MAX: usize = 300;
+
+/// Most bytes of an `Idempotency-Key`: a UUID has 36, a digest in hexadecimal 128.
+pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
+
+/// Items of a page, unless the request says otherwise.
+pub const PAGE_DEFAULT: usize = 100;
+
+/// Most items of a page.
+pub const PAGE_MAX: usize = vertice_store::limits::PAGE_ROWS_MAX;
+
+/// Bytes of a page from which it ends early. A thousand ordinary detections have 2 MiB.
+pub const PAGE_BYTES: usize = 16 * 1024 * 1024;
+
+/// Most log positions that one request for events looks at.
+pub const EVENTS_SCANNED_MAX: u64 = 16 * 1024;
+
+/// Bytes of raw events from which a page of events ends early. Read by their mapping they are about
+/// three times that.
+pub const EVENT_PAGE_BYTES: usize = 8 * 1024 * 1024;
+
+/// Most detections that an explanation shows, the latest; more than a person reads.
+pub const EXPLAIN_DETECTIONS_MAX: usize = 100;
+
+/// Most events that an explanation shows. Each costs about a millisecond to read back.
+pub const EXPLAIN_EVENTS_MAX: usize = 500;
+
+/// Most records of each other kind that an explanation shows. A threat has a run for each playbook and
+/// reopening, and a question and a containment for each action.
+pub const EXPLAIN_RECORDS_MAX: usize = 200;
+
+/// Most absorbed threats whose detections an explanation looks for.
+pub const EXPLAIN_ABSORBED_MAX: usize = 64;
+
+/// Longest that a decision waits for the engine. It is a few milliseconds behind in ordinary times; the
+/// contract allows it 5 s.
+pub const DECISION_TIME: Duration = Duration::from_secs(10);
+
+/// Most characters of a note or reason of a person.
+pub const NOTE_CHARS_MAX: usize = 4_096;
+
+/// Most reads of the store at once. Each waits for one of few connections to the file.
+pub const READS_MAX: usize = 64;
+
+/// Longest that a request waits for its turn to read the store.
+pub const READ_WAIT: Duration = Duration::from_secs(10);
+
+/// Most live streams at once: a wall of screens for each person of a large team. Each reads the store
+/// whenever something changes.
+pub const STREAMS_MAX: usize = 256;
+
+/// Records that a stream reads at once, and that wait for its client.
+pub const STREAM_BATCH: usize = 64;
+
+/// Longest that a stream waits for a client that does not read.
+pub const STREAM_STALL: Duration = Duration::from_secs(30);
+
+/// How often a silent stream says that it is alive. Proxies cut after 30 or 60 s of silence.
+pub const STREAM_BEAT: Duration = Duration::from_secs(15);
+
+/// Failed authentications that are answered one by one; after that they are refused until some time has
+/// passed. A person with a wrong key in a script sees 401 often enough to understand.
+pub const AUTH_FAILURES_BURST: u32 = 50;
+
+/// Failed authentications that are answered in a second, once the burst is used up.
+pub const AUTH_FAILURES_PER_S: u32 = 5;
+
+/// Most API keys. Each presented key is compared with all of them.
+pub const KEYS_MAX: usize = 1_000;
+
+/// How far the engine may be behind the log and still be ready, in positions: what it judges in about
+/// five seconds, the contract's ceiling.
+pub const READY_LAG_MAX: u64 = 100_000;
+
+/// How long after a submission failed for lack of space the process counts as not ready, in seconds. Twice
+/// the time after which a client is told to try again, so that one that does keeps it up to date.
+pub const DISK_FULL_S: u64 = 10;
+
+/// Most values of a label that comes from content, such as an action's type; the rest are `other`.
+pub const LABEL_VALUES_MAX: usize = 64;
+
+/// Upper bounds of the buckets of latencies, in seconds, from a single group commit to twice the
+/// contract's ceiling.
+pub const LATENCY_BUCKETS_S: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 10.0];
+
+/// Upper bounds of the buckets of visits to a decoy, in seconds; the contract promises more than 60.
+pub const ENGAGEMENT_BUCKETS_S: [f64; 8] = [1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3_600.0, 14_400.0];

@@ -1,0 +1,310 @@
+//! What is counted, and how Prometheus reads it. Labels come from closed sets, never from an event.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet, text};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+use vertice_model::Severity;
+use vertice_store::Store;
+
+use crate::limits;
+
+type Label = [(&'static str, String); 1];
+
+/// Counters under one label.
+#[derive(Clone, Debug, Default)]
+struct Counters {
+    family: Family<Label, Counter>,
+    values: Arc<AtomicUsize>,
+}
+
+impl Counters {
+    /// Counts under a value of the label. Some values come from content, so there is a limit to their
+    /// number; those beyond it are `other`.
+    fn add(&self, name: &'static str, value: &str, count: u64) {
+        let label = [(name, value.to_owned())];
+        if let Some(counter) = self.family.get(&label) {
+            counter.inc_by(count);
+            return;
+        }
+        let room = self.values.fetch_add(1, Relaxed) < limits::LABEL_VALUES_MAX;
+        let label = if room { label } else { [(name, "other".to_owned())] };
+        self.family.get_or_create(&label).inc_by(count);
+    }
+}
+
+/// Counters and histograms of the whole process. The pipeline tells, Prometheus asks.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    detections: Counters,
+    detection_latency: Histogram,
+    executed: Counters,
+    simulated: Counters,
+    approvals: Counters,
+    engagement: Histogram,
+    events: Counters,
+    refused: Counters,
+    dropped: Counters,
+    unreadable: Counter,
+    step_duration: Histogram,
+    requests: Counters,
+    auth_failures: Counters,
+    pub(crate) streams: Gauge,
+    pub(crate) connections: Gauge,
+    pub(crate) connections_refused: Counter,
+}
+
+impl Metrics {
+    /// Metrics of a process with this store, which is asked for its own when they are read.
+    #[must_use]
+    pub fn new(store: &Store) -> Metrics {
+        let mut metrics = Metrics {
+            registry: Registry::default(),
+            detections: Counters::default(),
+            detection_latency: Histogram::new(limits::LATENCY_BUCKETS_S),
+            executed: Counters::default(),
+            simulated: Counters::default(),
+            approvals: Counters::default(),
+            engagement: Histogram::new(limits::ENGAGEMENT_BUCKETS_S),
+            events: Counters::default(),
+            refused: Counters::default(),
+            dropped: Counters::default(),
+            unreadable: Counter::default(),
+            step_duration: Histogram::new(limits::LATENCY_BUCKETS_S),
+            requests: Counters::default(),
+            auth_failures: Counters::default(),
+            streams: Gauge::default(),
+            connections: Gauge::default(),
+            connections_refused: Counter::default(),
+        };
+        metrics.name_contract();
+        metrics.name_own();
+        metrics.registry.register_collector(Box::new(StoreMetrics { store: store.clone() }));
+        metrics.begin_at_zero();
+        metrics
+    }
+
+    /// The names that dashboards already use.
+    fn name_contract(&mut self) {
+        let r = &mut self.registry;
+        r.register("defense_detections", "Detections, by severity", self.detections.family.clone());
+        r.register(
+            "defense_detection_latency_seconds",
+            "From an event's acceptance to the publication of its detection",
+            self.detection_latency.clone(),
+        );
+        r.register(
+            "defense_response_actions",
+            "Actions that were really carried out, by type; simulated ones are not among them",
+            self.executed.family.clone(),
+        );
+        r.register("defense_hotl_approvals", "Answers of people to questions", self.approvals.family.clone());
+        r.register(
+            "honeypot_engagement_duration_seconds",
+            "How long visitors stayed in a decoy",
+            self.engagement.clone(),
+        );
+    }
+
+    fn name_own(&mut self) {
+        let r = &mut self.registry;
+        r.register(
+            "vertice_response_simulated_actions",
+            "Actions that were checked and recorded, and not carried out, by type",
+            self.simulated.family.clone(),
+        );
+        r.register("vertice_events_accepted", "Events that were accepted, by source", self.events.family.clone());
+        r.register(
+            "vertice_events_refused",
+            "Events that were refused on arrival, by source",
+            self.refused.family.clone(),
+        );
+        r.register(
+            "vertice_events_dropped",
+            "Events that were lost on arrival, by source",
+            self.dropped.family.clone(),
+        );
+        r.register(
+            "vertice_events_unreadable",
+            "Accepted events that no mapping could read: the dead letters",
+            self.unreadable.clone(),
+        );
+        r.register(
+            "vertice_engine_step_duration_seconds",
+            "How long the engine took for one stretch of the log",
+            self.step_duration.clone(),
+        );
+        r.register("vertice_api_requests", "Answered requests, by class of status", self.requests.family.clone());
+        r.register(
+            "vertice_api_auth_failures",
+            "Requests without the key they need",
+            self.auth_failures.family.clone(),
+        );
+        r.register("vertice_api_streams", "Open live streams", self.streams.clone());
+        r.register("vertice_api_connections", "Open connections", self.connections.clone());
+        r.register(
+            "vertice_api_connections_waited",
+            "Connections that had to wait because there were too many",
+            self.connections_refused.clone(),
+        );
+    }
+
+    /// Gives every series of a closed set its zero, so that a rate can be taken from the first increase.
+    fn begin_at_zero(&self) {
+        for severity in Severity::ALL {
+            self.detections.add("severity", severity.as_str(), 0);
+        }
+        for approved in ["true", "false"] {
+            self.approvals.add("approved", approved, 0);
+        }
+        for reason in ["missing", "wrong"] {
+            self.auth_failures.add("reason", reason, 0);
+        }
+    }
+
+    /// A detection was published, this long after its event was accepted.
+    pub fn detection(&self, severity: Severity, latency: Duration) {
+        self.detections.add("severity", severity.as_str(), 1);
+        self.detection_latency.observe(latency.as_secs_f64());
+    }
+
+    /// An action was really carried out.
+    pub fn action_executed(&self, action_type: &str) {
+        self.executed.add("action_type", action_type, 1);
+    }
+
+    /// An action was checked and recorded, and not carried out.
+    pub fn action_simulated(&self, action_type: &str) {
+        self.simulated.add("action_type", action_type, 1);
+    }
+
+    /// A person answered a question.
+    pub(crate) fn approval(&self, approved: bool) {
+        self.approvals.add("approved", if approved { "true" } else { "false" }, 1);
+    }
+
+    /// A visit to a decoy ended.
+    pub fn decoy_session(&self, duration: Duration) {
+        self.engagement.observe(duration.as_secs_f64());
+    }
+
+    /// Events of a source were accepted. Sources are named by kind (`http`, `file`, `syslog_udp`, …).
+    pub fn events_accepted(&self, source: &str, count: u64) {
+        self.events.add("source", source, count);
+    }
+
+    /// Events of a source were refused on arrival.
+    pub fn events_refused(&self, source: &str, count: u64) {
+        self.refused.add("source", source, count);
+    }
+
+    /// Events of a source were lost on arrival: a full queue, a datagram that was cut.
+    pub fn events_dropped(&self, source: &str, count: u64) {
+        self.dropped.add("source", source, count);
+    }
+
+    /// An accepted event turned out to be unreadable.
+    pub fn event_unreadable(&self) {
+        self.unreadable.inc();
+    }
+
+    /// The engine judged a stretch of the log.
+    pub fn step(&self, duration: Duration) {
+        self.step_duration.observe(duration.as_secs_f64());
+    }
+
+    pub(crate) fn request(&self, status: u16) {
+        let class = match status / 100 {
+            2 => "2xx",
+            3 => "3xx",
+            4 => "4xx",
+            _ => "5xx",
+        };
+        self.requests.add("status", class, 1);
+    }
+
+    pub(crate) fn auth_failed(&self, reason: &'static str) {
+        self.auth_failures.add("reason", reason, 1);
+    }
+
+    /// Everything, in the OpenMetrics text form that Prometheus reads.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut out = String::new();
+        text::encode(&mut out, &self.registry).expect("writing to a string does not fail");
+        out
+    }
+}
+
+/// What the store counts by itself.
+#[derive(Debug)]
+struct StoreMetrics {
+    store: Store,
+}
+
+impl Collector for StoreMetrics {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let stats = self.store.stats();
+        let counters: [(&str, &str, &AtomicU64); 8] = [
+            ("vertice_store_commits", "Group commits that succeeded", &stats.commits),
+            ("vertice_store_events", "Events that were made durable", &stats.events),
+            ("vertice_store_log_bytes", "Bytes written to the log, compressed", &stats.log_bytes),
+            ("vertice_store_records", "Records that were projected", &stats.records),
+            ("vertice_store_busy", "Submissions refused because the queue was full", &stats.busy),
+            ("vertice_store_disk_full", "Group commits that failed because the disk was full", &stats.disk_full),
+            ("vertice_store_snapshots_damaged", "Snapshots that were passed over", &stats.snapshots_damaged),
+            ("vertice_store_checkpoints", "Checkpoints of the write-ahead log", &stats.checkpoints),
+        ];
+        for (name, help, value) in counters {
+            let counter = ConstCounter::new(value.load(Relaxed));
+            counter.encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)?;
+        }
+        let (end, judged) = (self.store.log_end().0, self.store.judged_to().0);
+        let gauges = [
+            (
+                "vertice_store_queue_submissions",
+                "Submissions that wait for the writer",
+                stats.queue_commands.load(Relaxed),
+            ),
+            ("vertice_store_queue_bytes", "Bytes that wait for the writer", stats.queue_bytes.load(Relaxed)),
+            ("vertice_store_wal_bytes", "Bytes of the write-ahead log", stats.wal_bytes.load(Relaxed)),
+            (
+                "vertice_store_fatal",
+                "Whether the writer has stopped because the disk failed",
+                stats.fatal.load(Relaxed),
+            ),
+            ("vertice_log_end_position", "The last position of the log", end),
+            ("vertice_log_judged_position", "The position up to which the log is judged", judged),
+            ("vertice_log_lag_positions", "How many positions the engine is behind", end.saturating_sub(judged)),
+        ];
+        for (name, help, value) in gauges {
+            let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+            gauge.encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)?;
+        }
+        self.commits(encoder)
+    }
+}
+
+impl StoreMetrics {
+    fn commits(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let histogram = &self.store.stats().commit_duration;
+        let bounds = vertice_store::limits::COMMIT_BUCKETS_US.iter().map(|us| *us as f64 / 1e6);
+        let counts = histogram.counts.iter().map(|c| c.load(Relaxed));
+        let buckets: Vec<(f64, u64)> = bounds.chain([f64::INFINITY]).zip(counts).collect();
+        let count = buckets.iter().map(|(_, n)| n).sum();
+        let sum = histogram.sum_us.load(Relaxed) as f64 / 1e6;
+        let name = "vertice_store_commit_duration_seconds";
+        let help = "How long group commits took, with their sync";
+        let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
+        metric.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
+    }
+}

@@ -1,0 +1,233 @@
+//! What people decide: answers, verdicts, releases.
+//!
+//! A decision becomes an input of the log like an event does, and the engine alone judges it. The
+//! handler waits for that and tells how things stand then. What can not take any more is refused
+//! beforehand, so that the log is not filled with it; between that look and the engine somebody else
+//! may have been faster, and then the answer says who.
+
+use axum::extract::Path;
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde::Deserialize;
+use vertice_engine::Input;
+use vertice_model::{
+    Containment, ContainmentState, Principal, Question, QuestionState, Threat, ThreatState, Timestamp, VerdictKind,
+};
+use vertice_store::RecordKind;
+
+use crate::extract::{Json, NoParams, Query};
+use crate::guard::Caller;
+use crate::limits;
+use crate::problem::{Kind, Problem};
+use crate::read::{Shared, json};
+
+/// A person's answer to a question.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Answer {
+    /// Yes or no.
+    approve: bool,
+    /// The `plan_digest` of the question that the person saw; an answer to another plan is void.
+    plan_digest: String,
+}
+
+/// A person's judgement of a threat.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Judgement {
+    /// What it is.
+    verdict: VerdictKind,
+    /// Why; at most 4,096 characters.
+    #[serde(default)]
+    #[schema(max_length = 4_096)]
+    note: String,
+}
+
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct ReleaseParams {
+    /// Why; at most 4,096 characters.
+    reason: Option<String>,
+}
+
+fn conflict(detail: String) -> Problem {
+    Problem::new(Kind::Conflict, detail)
+}
+
+/// 200 once it is judged; 202 when the engine is so far behind that it has yet to be.
+fn status(judged: bool) -> StatusCode {
+    if judged { StatusCode::OK } else { StatusCode::ACCEPTED }
+}
+
+fn fits(what: &str, text: &str) -> Result<(), Problem> {
+    let max = limits::NOTE_CHARS_MAX;
+    if text.chars().count() <= max {
+        return Ok(());
+    }
+    Err(Problem::new(Kind::Unprocessable, format!("{what} has more than {max} characters")))
+}
+
+/// Answers a question.
+#[utoipa::path(post, path = "/api/v1/defense/approvals/{id}", tag = "defense",
+    security(("bearer" = []), ("key" = [])),
+    params(("id" = String, Path, description = "The id, or at least four characters of its beginning")),
+    request_body = Answer,
+    responses(
+        (status = OK, body = Question, description = "As it stands now"),
+        (status = ACCEPTED, body = Question, description = "Durable, and yet to be judged"),
+        (status = UNAUTHORIZED, body = Problem, content_type = "application/problem+json"),
+        (status = NOT_FOUND, body = Problem, content_type = "application/problem+json"),
+        (status = CONFLICT, body = Problem, content_type = "application/problem+json", description = "Why it did not take"),
+        (status = UNPROCESSABLE_ENTITY, body = Problem, content_type = "application/problem+json"),
+    ))]
+pub(crate) async fn answer(
+    api: Shared,
+    Caller(by): Caller,
+    Path(id): Path<String>,
+    _: Query<NoParams>,
+    Json(answer): Json<Answer>,
+) -> Result<Response, Problem> {
+    let question: Question = api.get(RecordKind::Question, &id).await?;
+    let now = (api.api.clock)();
+    if let Some(why) = void(&question, &answer, now) {
+        return Err(conflict(why));
+    }
+    let id = question.question_id;
+    let Answer { approve, plan_digest } = &answer;
+    let plan_digest = plan_digest.clone();
+    let input = Input::Answer { question: id, approve: *approve, plan_digest, by: by.clone() };
+    let (at, judged) = api.decide(input).await?;
+    let question: Question = api.get(RecordKind::Question, &id.to_string()).await?;
+    if judged && !took(&question, answer.approve, &by, at) {
+        return Err(conflict(
+            void(&question, &answer, at).unwrap_or_else(|| "the engine did not accept it".to_owned()),
+        ));
+    }
+    if judged {
+        api.api.metrics.approval(answer.approve);
+    }
+    Ok(json(status(judged), &question))
+}
+
+/// Why an answer to a question has no effect, if it has none.
+fn void(question: &Question, answer: &Answer, now: Timestamp) -> Option<String> {
+    let state = match question.state {
+        QuestionState::Waiting if question.plan_digest != answer.plan_digest => {
+            return Some(format!(
+                "the answer is to another plan ({:?}) than the one that is asked about ({:?}); look at it again",
+                answer.plan_digest.chars().take(64).collect::<String>(),
+                question.plan_digest
+            ));
+        }
+        QuestionState::Waiting if question.expires_at <= now => {
+            return Some(format!("the question expired at {}", question.expires_at));
+        }
+        QuestionState::Waiting => return None,
+        QuestionState::Approved => "approved",
+        QuestionState::Denied => "denied",
+        QuestionState::TimedOut => return Some(format!("nobody answered until {}", question.expires_at)),
+        QuestionState::Withdrawn => {
+            return Some("the question was withdrawn: its threat was judged, or its run was taken back".to_owned());
+        }
+    };
+    let by = question.answered.as_ref().map(|(by, at)| format!(" by {by} at {at}")).unwrap_or_default();
+    Some(format!("the question was already {state}{by}"))
+}
+
+fn took(question: &Question, approve: bool, by: &Principal, at: Timestamp) -> bool {
+    let wanted = if approve { QuestionState::Approved } else { QuestionState::Denied };
+    let ours = question.answered.as_ref().is_some_and(|(who, when)| who == by && *when == at);
+    question.state == wanted && ours
+}
+
+/// Judges a threat. All but `confirmed` closes it and takes back what was done about it.
+#[utoipa::path(post, path = "/api/v1/defense/threats/{id}/verdict", tag = "defense",
+    security(("bearer" = []), ("key" = [])),
+    params(("id" = String, Path, description = "The id, or at least four characters of its beginning")),
+    request_body = Judgement,
+    responses(
+        (status = OK, body = Threat, description = "As it stands now"),
+        (status = ACCEPTED, body = Threat, description = "Durable, and yet to be judged"),
+        (status = UNAUTHORIZED, body = Problem, content_type = "application/problem+json"),
+        (status = NOT_FOUND, body = Problem, content_type = "application/problem+json"),
+        (status = CONFLICT, body = Problem, content_type = "application/problem+json", description = "Why it did not take"),
+        (status = UNPROCESSABLE_ENTITY, body = Problem, content_type = "application/problem+json"),
+    ))]
+pub(crate) async fn verdict(
+    api: Shared,
+    Caller(by): Caller,
+    Path(id): Path<String>,
+    _: Query<NoParams>,
+    Json(judgement): Json<Judgement>,
+) -> Result<Response, Problem> {
+    fits("the note", &judgement.note)?;
+    let threat: Threat = api.get(RecordKind::Threat, &id).await?;
+    if let ThreatState::Merged { into, at } = threat.state {
+        return Err(conflict(format!("the threat was merged into {into} at {at}; judge that one"))
+            .with("merged_into", into.to_string()));
+    }
+    let (id, Judgement { verdict, note }) = (threat.threat_id, judgement);
+    let (at, judged) = api.decide(Input::Verdict { threat: id, verdict, note, by: by.clone() }).await?;
+    let threat: Threat = api.get(RecordKind::Threat, &id.to_string()).await?;
+    let took = threat.verdict.as_ref().is_some_and(|v| v.verdict == verdict && v.by == by && v.at == at);
+    if judged && !took {
+        return Err(conflict(no_verdict(&threat)));
+    }
+    Ok(json(status(judged), &threat))
+}
+
+fn no_verdict(threat: &Threat) -> String {
+    match (&threat.state, &threat.verdict) {
+        (ThreatState::Merged { into, at }, _) => format!("the threat was merged into {into} at {at}; judge that one"),
+        (ThreatState::Judged { .. }, Some(v)) => format!("the threat was already judged by {} at {}", v.by, v.at),
+        (ThreatState::Quiet { at }, _) => format!("the threat was closed at {at} and is no longer held"),
+        (ThreatState::Judged { at }, None) => format!("the threat was closed at {at}"),
+        (ThreatState::Open, _) => "the engine did not accept it".to_owned(),
+    }
+}
+
+/// Takes a containment back.
+#[utoipa::path(delete, path = "/api/v1/defense/containments/{id}", tag = "defense",
+    security(("bearer" = []), ("key" = [])),
+    params(
+        ("id" = String, Path, description = "The id, or at least four characters of its beginning"),
+        ReleaseParams,
+    ),
+    responses(
+        (status = OK, body = Containment, description = "As it stands now"),
+        (status = ACCEPTED, body = Containment, description = "Durable, and yet to be judged"),
+        (status = UNAUTHORIZED, body = Problem, content_type = "application/problem+json"),
+        (status = NOT_FOUND, body = Problem, content_type = "application/problem+json"),
+        (status = CONFLICT, body = Problem, content_type = "application/problem+json", description = "Why it did not take"),
+    ))]
+pub(crate) async fn release(
+    api: Shared,
+    Caller(by): Caller,
+    Path(id): Path<String>,
+    Query(params): Query<ReleaseParams>,
+) -> Result<Response, Problem> {
+    let reason = params.reason.unwrap_or_default();
+    fits("the reason", &reason)?;
+    let containment: Containment = api.get(RecordKind::Containment, &id).await?;
+    if let Some(why) = gone(&containment) {
+        return Err(conflict(why));
+    }
+    let id = containment.containment_id;
+    let input = Input::Release { containment: id, reason: reason.clone(), by: by.clone() };
+    let (_, judged) = api.decide(input).await?;
+    let containment: Containment = api.get(RecordKind::Containment, &id.to_string()).await?;
+    let released = ContainmentState::Released { by, reason };
+    if judged && containment.state != released {
+        return Err(conflict(gone(&containment).unwrap_or_else(|| "the engine did not accept it".to_owned())));
+    }
+    Ok(json(status(judged), &containment))
+}
+
+/// Why a containment can not be taken back, if it can not.
+fn gone(containment: &Containment) -> Option<String> {
+    match &containment.state {
+        ContainmentState::Active => None,
+        ContainmentState::Expired => Some(format!("its lease ran out at {}", containment.lease_until)),
+        ContainmentState::Released { by, reason } => Some(format!("it was already released by {by}: {reason:?}")),
+    }
+}

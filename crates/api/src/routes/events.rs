@@ -1,0 +1,381 @@
+//! Events in, and events as they stand in the log.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, Request};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::Response;
+use serde::{Deserialize, Serialize};
+use vertice_engine::{Content, Input, RefusedEvent, Stamp};
+use vertice_model::{Event, Position, RawEvent, Timestamp};
+use vertice_store::{Filter, Idempotency, ReadError, RecordKind, Store, Submission};
+
+use crate::extract::{NoParams, Query, Receiving};
+use crate::guard::Caller;
+use crate::intake::{RefusedLine, Split, SplitBody, SplitError};
+use crate::problem::{Kind, Problem};
+use crate::read::{Order, Page, Part, Shared, json, limit};
+use crate::{Inner, limits};
+
+/// What was accepted of a body. It is durable.
+#[derive(Clone, Debug, Deserialize, Serialize, utoipa::ToSchema)]
+pub(crate) struct Receipt {
+    /// How many events.
+    accepted: u64,
+    /// The log position of the first; each further one has the next.
+    first_position: Position,
+    /// The lines that were refused; at most the first 1,000.
+    refused: Vec<RefusedLine>,
+    /// How many lines were refused in all.
+    refused_total: u64,
+}
+
+/// What is kept under an idempotency key: enough to give the same answer again.
+#[derive(Deserialize, Serialize)]
+struct Kept {
+    /// Digest of the body, so that another body under the same key is noticed.
+    body: String,
+    refused: Vec<RefusedLine>,
+    refused_total: u64,
+}
+
+/// Events that were read, and what was refused.
+struct Checked {
+    events: Vec<RawEvent>,
+    refused: Vec<RefusedLine>,
+    refused_total: u64,
+}
+
+/// Accepts events: a JSON array, one JSON object, NDJSON, or lines of text, packed with gzip or not.
+///
+/// Each is recognised by itself: the contract's own event, Suricata EVE, Zeek, Windows events, auditd,
+/// sshd, sudo, access logs. What can not be read is refused by its number, and the rest is kept.
+#[utoipa::path(post, path = "/api/v1/events", tag = "events",
+    params(
+        ("Idempotency-Key" = Option<String>, Header, description = "A request with the key and body of an earlier \
+            one gets the same answer, and nothing is added. Kept for 24 hours."),
+        ("Content-Encoding" = Option<String>, Header, description = "`gzip` or `identity`"),
+    ),
+    request_body(content(
+        (serde_json::Value = "application/json"),
+        (String = "application/x-ndjson"),
+        (String = "text/plain"),
+    )),
+    responses(
+        (status = ACCEPTED, body = Receipt, description = "Durable"),
+        (status = BAD_REQUEST, body = Problem, content_type = "application/problem+json"),
+        (status = REQUEST_TIMEOUT, body = Problem, content_type = "application/problem+json"),
+        (status = PAYLOAD_TOO_LARGE, body = Problem, content_type = "application/problem+json"),
+        (status = UNSUPPORTED_MEDIA_TYPE, body = Problem, content_type = "application/problem+json"),
+        (status = UNPROCESSABLE_ENTITY, body = Problem, content_type = "application/problem+json",
+            description = "Every line was refused, or the idempotency key came with another body"),
+        (status = SERVICE_UNAVAILABLE, body = Problem, content_type = "application/problem+json",
+            description = "With Retry-After, unless only a restart helps"),
+    ))]
+pub(crate) async fn accept(
+    api: Shared,
+    caller: Option<Caller>,
+    _: Query<NoParams>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (parts, body) = request.into_parts();
+    let key = idempotency_key(&parts.headers, caller.as_ref())?;
+    let kind = readable_type(&parts.headers)?;
+    let encoding = text_of(&parts.headers, header::CONTENT_ENCODING)?;
+    let received = Receiving::new(limits::EVENT_BODY_BYTES_MAX).within(&api.bodies).receive(body).await?;
+    if received.bytes.is_empty() {
+        return Err(Problem::bad_request("the body is empty; send events as JSON, NDJSON or lines of text"));
+    }
+    let body_digest = key.map(|_| blake3::hash(&received.bytes).to_hex().to_string());
+    if let (Some(key), Some(digest)) = (key, &body_digest) {
+        if let Some(known) = api.read(move |store| store.idempotent(&key)).await? {
+            return again(known.accepted.first, known.accepted.count, &known.answer, digest);
+        }
+    }
+    let work = Work {
+        split: api.api.split,
+        content: api.api.content.borrow().clone(),
+        now: (api.api.clock)(),
+        kind,
+        encoding,
+    };
+    let large = received.bytes.len() > limits::INLINE_BODY_BYTES || work.encoding.is_some();
+    let checked = if large {
+        let worker = api.workers.acquire().await.map_err(|e| Problem::internal("waiting for a worker", &e))?;
+        let bytes = received.bytes;
+        let done = tokio::task::spawn_blocking(move || work.check(&bytes)).await;
+        drop(worker);
+        done.map_err(|e| Problem::internal("splitting a body", &e))??
+    } else {
+        work.check(&received.bytes)?
+    };
+    keep(&api, checked, key, body_digest).await
+}
+
+/// Makes the events durable and says so.
+async fn keep(
+    api: &Inner,
+    checked: Checked,
+    key: Option<[u8; 32]>,
+    body_digest: Option<String>,
+) -> Result<Response, Problem> {
+    let Checked { events, refused, refused_total } = checked;
+    api.api.metrics.events_refused("http", refused_total);
+    if events.is_empty() {
+        let problem = match refused.first() {
+            None => return Err(Problem::bad_request("the body has no events")),
+            Some(first) => {
+                format!("all {refused_total} events were refused; number {}: {}", first.number, first.reason)
+            }
+        };
+        let list = serde_json::to_value(&refused).unwrap_or_default();
+        return Err(Problem::new(Kind::Unprocessable, problem)
+            .with("refused", list)
+            .with("refused_total", refused_total));
+    }
+    let idempotency = key.zip(body_digest.clone()).map(|(key, body)| Idempotency {
+        key,
+        answer: Kept { body, refused: refused.clone(), refused_total }.encode(),
+    });
+    let count = events.len() as u64;
+    let submission = Submission { events, cursors: Vec::new(), idempotency };
+    let accepted = api.kept(api.api.store.submit(submission).await)?;
+    if let (Some(answer), Some(digest)) = (&accepted.repeated, &body_digest) {
+        return again(accepted.first, accepted.count, answer, digest);
+    }
+    api.api.metrics.events_accepted("http", count);
+    let receipt = Receipt { accepted: count, first_position: accepted.first, refused, refused_total };
+    Ok(json(StatusCode::ACCEPTED, &receipt))
+}
+
+/// The answer to a request that was answered before.
+fn again(first: Position, count: u64, answer: &[u8], body: &str) -> Result<Response, Problem> {
+    let kept: Kept = serde_json::from_slice(answer).map_err(|e| Problem::internal("reading a kept answer", &e))?;
+    if kept.body != body {
+        let detail = "this Idempotency-Key came before with another body; use a new key for a new request";
+        return Err(Problem::new(Kind::Unprocessable, detail));
+    }
+    let Kept { refused, refused_total, .. } = kept;
+    Ok(json(StatusCode::ACCEPTED, &Receipt { accepted: count, first_position: first, refused, refused_total }))
+}
+
+impl Kept {
+    /// As many of the refused lines as fit.
+    fn encode(mut self) -> Vec<u8> {
+        loop {
+            let json = serde_json::to_vec(&self).expect("a kept answer has text keys");
+            if json.len() <= vertice_store::limits::IDEMPOTENCY_ANSWER_BYTES_MAX {
+                return json;
+            }
+            self.refused.truncate(self.refused.len() / 2);
+        }
+    }
+}
+
+/// What it takes to make events of a body.
+struct Work {
+    split: Split,
+    content: Arc<Content>,
+    now: Timestamp,
+    kind: Option<String>,
+    encoding: Option<String>,
+}
+
+impl Work {
+    fn check(self, bytes: &[u8]) -> Result<Checked, Problem> {
+        let origin: Arc<str> = "http".into();
+        let body = (self.split)(bytes, self.kind.as_deref(), self.encoding.as_deref(), &origin);
+        let SplitBody { events, numbers, refused } = body.map_err(|e| match e {
+            SplitError::TooLarge(detail) => Problem::new(Kind::TooLarge, detail),
+            SplitError::UnknownEncoding(detail) => Problem::new(Kind::UnsupportedMedia, detail),
+            SplitError::BadEncoding(detail) => Problem::bad_request(detail),
+        })?;
+        // Every event is read as the engine will read it, so that its sender hears now what is wrong.
+        let stamp = Stamp { position: Position(1), now: self.now };
+        let mut checked = Checked { events: Vec::with_capacity(events.len()), refused, refused_total: 0 };
+        let mut numbers = numbers.into_iter();
+        for raw in events {
+            let number = numbers.next().unwrap_or_default();
+            match self.content.mappings.normalize(stamp, &raw) {
+                Ok(_) => checked.events.push(raw),
+                Err(refusal) => checked.refused.push(RefusedLine { number, reason: refusal.reason }),
+            }
+        }
+        checked.refused_total = checked.refused.len() as u64;
+        checked.refused.sort_by_key(|line| line.number);
+        checked.refused.truncate(limits::REFUSED_SHOWN_MAX);
+        for line in &mut checked.refused {
+            if line.reason.chars().nth(limits::REASON_CHARS_MAX).is_some() {
+                line.reason = line.reason.chars().take(limits::REASON_CHARS_MAX).collect::<String>().into();
+            }
+        }
+        Ok(checked)
+    }
+}
+
+fn text_of(headers: &HeaderMap, name: header::HeaderName) -> Result<Option<String>, Problem> {
+    let Some(value) = headers.get(&name) else { return Ok(None) };
+    let text = value.to_str().map_err(|_| Problem::bad_request(format!("{name} is no text")))?;
+    Ok(Some(text.to_owned()))
+}
+
+/// The content type, unless it is one that can not hold events.
+fn readable_type(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    let kind = text_of(headers, header::CONTENT_TYPE)?;
+    let top = kind.as_deref().and_then(|k| k.split('/').next()).unwrap_or_default().trim().to_ascii_lowercase();
+    if ["multipart", "image", "audio", "video", "font", "model"].contains(&top.as_str()) {
+        let detail = format!("{top} bodies hold no events; send application/json, application/x-ndjson or text/plain");
+        return Err(Problem::new(Kind::UnsupportedMedia, detail));
+    }
+    Ok(kind)
+}
+
+/// The digest of the `Idempotency-Key` and whose it is: two people may choose the same.
+fn idempotency_key(headers: &HeaderMap, caller: Option<&Caller>) -> Result<Option<[u8; 32]>, Problem> {
+    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
+    let bytes = value.as_bytes();
+    if bytes.is_empty() || bytes.len() > limits::IDEMPOTENCY_KEY_BYTES_MAX {
+        let max = limits::IDEMPOTENCY_KEY_BYTES_MAX;
+        return Err(Problem::bad_request(format!("Idempotency-Key has from 1 to {max} bytes, not {}", bytes.len())));
+    }
+    let mut hasher = blake3::Hasher::new();
+    let whose = caller.map(|c| c.0.0.as_str()).unwrap_or_default();
+    for part in ["POST /api/v1/events", whose] {
+        hasher.update(&(part.len() as u64).to_le_bytes());
+        hasher.update(part.as_bytes());
+    }
+    hasher.update(bytes);
+    Ok(Some(*hasher.finalize().as_bytes()))
+}
+
+/// An event as it stands in the log.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(crate) struct LoggedEvent {
+    /// Its place in the log.
+    position: Position,
+    /// When it was accepted.
+    received: Timestamp,
+    /// What the sensor wrote.
+    raw: RawEvent,
+    /// What its mapping makes of it, by the mappings in force now; `null` if none can read it.
+    event: Option<Event>,
+    /// Why it can not be read, if it can not.
+    refused: Option<String>,
+}
+
+impl LoggedEvent {
+    pub(crate) fn read(content: &Content, stamp: Stamp, raw: RawEvent) -> LoggedEvent {
+        let (event, refused) = match content.mappings.normalize(stamp, &raw) {
+            Ok(event) => (Some(event), None),
+            Err(refusal) => (None, Some(refusal.to_string())),
+        };
+        LoggedEvent { position: stamp.position, received: stamp.now, raw, event, refused }
+    }
+
+    pub(crate) fn event(&self) -> Option<&Event> {
+        self.event.as_ref()
+    }
+}
+
+/// Events of the log, in order.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(crate) struct EventPage {
+    /// The events.
+    items: Vec<LoggedEvent>,
+    /// Give this as `from` for the next page; `null` when the log is at its end for now.
+    next_from: Option<Position>,
+}
+
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct EventParams {
+    /// The first log position wanted; 1 unless given.
+    #[param(value_type = Option<u64>)]
+    from: Option<u64>,
+    /// Items of a page, from 1 to 1,000; 100 unless given.
+    #[param(minimum = 1, maximum = 1_000)]
+    limit: Option<usize>,
+}
+
+/// Events as they stand in the log, in order. What people decided stands there too, and is left out here.
+#[utoipa::path(get, path = "/api/v1/events", tag = "events", params(EventParams), responses(
+    (status = OK, body = EventPage),
+    (status = BAD_REQUEST, body = Problem, content_type = "application/problem+json"),
+))]
+pub(crate) async fn list(api: Shared, Query(params): Query<EventParams>) -> Result<Response, Problem> {
+    let wanted = limit(params.limit)?;
+    let from = Position(params.from.unwrap_or(1).max(1));
+    let content = api.api.content.borrow().clone();
+    let page = api.read(move |store| events_from(store, &content, from, wanted)).await?;
+    Ok(json(StatusCode::OK, &page))
+}
+
+fn events_from(store: &Store, content: &Content, from: Position, wanted: usize) -> Result<EventPage, ReadError> {
+    let (mut items, mut bytes, mut at) = (Vec::new(), 0, from);
+    let end = store.log_end();
+    let stop = Position(from.0.saturating_add(limits::EVENTS_SCANNED_MAX));
+    while at <= end && at < stop && items.len() < wanted && bytes < limits::EVENT_PAGE_BYTES {
+        let inputs = store.read(at, (wanted - items.len()) as u64)?;
+        if inputs.is_empty() {
+            break;
+        }
+        for (stamp, input) in inputs {
+            let next = stamp.position.plus(input.positions());
+            let Input::Events(events) = input else {
+                at = at.max(next);
+                continue;
+            };
+            for (i, raw) in events.into_iter().enumerate() {
+                let position = stamp.position.plus(i as u64);
+                if position < at {
+                    continue;
+                }
+                if items.len() == wanted || bytes >= limits::EVENT_PAGE_BYTES {
+                    break;
+                }
+                bytes += raw.line.len();
+                items.push(LoggedEvent::read(content, Stamp { position, ..stamp }, raw));
+                at = position.plus(1);
+            }
+        }
+    }
+    Ok(EventPage { items, next_from: (at <= end).then_some(at) })
+}
+
+/// One event of the log.
+#[utoipa::path(get, path = "/api/v1/events/{position}", tag = "events",
+    params(("position" = u64, Path, description = "Its log position")),
+    responses(
+        (status = OK, body = LoggedEvent),
+        (status = BAD_REQUEST, body = Problem, content_type = "application/problem+json"),
+        (status = NOT_FOUND, body = Problem, content_type = "application/problem+json"),
+    ))]
+pub(crate) async fn get(api: Shared, Path(position): Path<String>, _: Query<NoParams>) -> Result<Response, Problem> {
+    let at: u64 = position.parse().map_err(|_| Problem::bad_request("a log position is a whole number from 1 on"))?;
+    let found = api.read(move |store| store.event(Position(at))).await?;
+    let (stamp, raw) = found.ok_or_else(|| Problem::not_found(format!("there is no event at log position {at}")))?;
+    let content = api.api.content.borrow().clone();
+    Ok(json(StatusCode::OK, &LoggedEvent::read(&content, stamp, raw)))
+}
+
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct LetterParams {
+    /// Items of a page, from 1 to 1,000; 100 unless given.
+    #[param(minimum = 1, maximum = 1_000)]
+    limit: Option<usize>,
+    /// The `next_cursor` of the page before.
+    cursor: Option<String>,
+    /// `asc` is the order of the log; `desc` is the latest first.
+    order: Option<Order>,
+}
+
+/// Events that were accepted and could not be read: the dead letters. Their bytes stay in the log.
+#[utoipa::path(get, path = "/api/v1/deadletter", tag = "events", params(LetterParams), responses(
+    (status = OK, body = Page<RefusedEvent>),
+    (status = BAD_REQUEST, body = Problem, content_type = "application/problem+json"),
+))]
+pub(crate) async fn deadletter(api: Shared, Query(p): Query<LetterParams>) -> Result<Response, Problem> {
+    let part = Part { limit: p.limit, cursor: p.cursor, order: p.order };
+    api.page(RecordKind::Refused, Filter::default(), &part).await
+}

@@ -1,0 +1,89 @@
+//! The routes. Each file has one part of the API; this one lists them.
+
+mod containments;
+mod content;
+mod decisions;
+mod detections;
+mod events;
+mod explain;
+mod health;
+mod responses;
+mod status;
+mod stream;
+mod threats;
+
+use std::sync::Arc;
+
+use utoipa::OpenApi as _;
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::{Inner, Problem};
+
+#[derive(utoipa::OpenApi)]
+#[openapi(
+    info(
+        title = "Vertice",
+        description = "Events in, detections and threats out, and the decisions of people. Every error is a \
+            problem document (RFC 9457, `application/problem+json`). Times are RFC 3339 in UTC. Lists are paged by \
+            `cursor`: give the `next_cursor` of a page to get the next one.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0"),
+    ),
+    modifiers(&Keys),
+    components(schemas(Problem)),
+    tags(
+        (name = "process", description = "How the process is."),
+        (name = "events", description = "What sensors saw."),
+        (name = "defense", description = "What was made of it, and what people decide."),
+        (name = "content", description = "Rules, mappings and playbooks."),
+    )
+)]
+struct Document;
+
+/// The two ways to present an API key.
+struct Keys;
+
+impl utoipa::Modify for Keys {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let components = document.components.get_or_insert_default();
+        let bearer = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
+        components.add_security_scheme("bearer", bearer);
+        let header = SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new("X-Api-Key")));
+        components.add_security_scheme("key", header);
+    }
+}
+
+/// Every route, with its place in the OpenAPI document.
+pub(crate) fn all() -> OpenApiRouter<Arc<Inner>> {
+    OpenApiRouter::with_openapi(Document::openapi())
+        .routes(routes!(health::root))
+        .routes(routes!(health::health))
+        .routes(routes!(health::ready))
+        .routes(routes!(health::metrics))
+        .routes(routes!(health::document))
+        .routes(routes!(status::status))
+        .routes(routes!(events::list, events::accept))
+        .routes(routes!(events::get))
+        .routes(routes!(events::deadletter))
+        .routes(routes!(detections::list))
+        .routes(routes!(detections::get))
+        .routes(routes!(threats::list))
+        .routes(routes!(threats::active))
+        .routes(routes!(threats::get))
+        .routes(routes!(explain::explain))
+        .routes(routes!(decisions::verdict))
+        .routes(routes!(responses::list))
+        .routes(routes!(responses::get))
+        .routes(routes!(responses::questions))
+        .routes(routes!(responses::question, decisions::answer))
+        .routes(routes!(containments::list))
+        .routes(routes!(containments::get, decisions::release))
+        .routes(routes!(content::content))
+        .routes(routes!(content::rules))
+        .routes(routes!(content::rule))
+        .routes(routes!(content::mappings))
+        .routes(routes!(content::playbooks))
+        .routes(routes!(content::playbook))
+        .routes(routes!(stream::stream))
+}
