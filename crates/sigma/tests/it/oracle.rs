@@ -3,6 +3,8 @@
 //! The oracle works on what a rule means, never on its text: rules are made as [`Rule`], written as YAML for the crate
 //! and judged here. Texts are compared character by character, wildcards by trying every way.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value as Json, json};
 use vertice_sigma::RuleSet;
 
@@ -64,10 +66,11 @@ fn the_crate_agrees_with_the_oracle() {
     assert!(refused.is_empty(), "{}\n{}", refused[0], texts[refused[0].path.parse::<usize>().unwrap()].1);
     for _ in 0..EVENTS {
         let event = JsonEvent(event(&mut random));
+        let facts = Facts::new(&event.0);
         let mut found: Vec<usize> = set.matches(&event, []).iter().map(|index| index.number()).collect();
         found.sort_unstable();
         for (i, rule) in rules.iter().enumerate() {
-            let expected = holds(rule, &rule.condition, &event.0);
+            let expected = holds(rule, &rule.condition, &facts);
             let actual = found.binary_search(&i).is_ok();
             assert_eq!(actual, expected, "{}\n{}", texts[i].1, Json::Object(event.0.clone()));
             cases += 1;
@@ -80,7 +83,7 @@ fn the_crate_agrees_with_the_oracle() {
 
 // What a rule means.
 
-fn holds(rule: &Rule, condition: &Condition, event: &Map<String, Json>) -> bool {
+fn holds(rule: &Rule, condition: &Condition, event: &Facts) -> bool {
     match condition {
         Condition::Name(i) => selected(&rule.selections[*i], event),
         Condition::Not(condition) => !holds(rule, condition, event),
@@ -90,7 +93,7 @@ fn holds(rule: &Rule, condition: &Condition, event: &Map<String, Json>) -> bool 
     }
 }
 
-fn selected(selection: &Selection, event: &Map<String, Json>) -> bool {
+fn selected(selection: &Selection, event: &Facts) -> bool {
     match selection {
         Selection::Maps(maps) => maps.iter().any(|items| items.iter().all(|item| fits_item(item, event))),
         Selection::Keywords(words) => {
@@ -101,17 +104,46 @@ fn selected(selection: &Selection, event: &Map<String, Json>) -> bool {
     }
 }
 
-fn fits_item(item: &Item, event: &Map<String, Json>) -> bool {
-    let values: Vec<Json> = match item.field {
-        Some(field) => event.get(field).map(singles).unwrap_or_default(),
-        None => event.values().flat_map(singles).collect(),
-    };
-    let one = |wanted: &Wanted| fits(item, wanted, &values, event);
-    let neq = item.modifiers.contains(&"neq");
-    if item.modifiers.contains(&"all") && !neq {
-        item.values.iter().all(one)
-    } else {
-        item.values.iter().any(one) != neq
+/// The single values of an event, by field and all together.
+struct Facts {
+    fields: BTreeMap<String, Vec<Fact>>,
+    all: Vec<Fact>,
+}
+
+#[derive(Clone)]
+struct Fact {
+    /// `None` for null.
+    text: Option<String>,
+    cased: Vec<char>,
+    folded: Vec<char>,
+}
+
+impl Facts {
+    fn new(event: &Map<String, Json>) -> Facts {
+        let facts = |json: &Json| singles(json).iter().map(Fact::new).collect::<Vec<_>>();
+        let fields: BTreeMap<String, Vec<Fact>> =
+            event.iter().map(|(name, json)| (name.clone(), facts(json))).collect();
+        Facts { all: fields.values().flatten().cloned().collect(), fields }
+    }
+
+    fn field(&self, name: &str) -> &[Fact] {
+        self.fields.get(name).map_or(&[], Vec::as_slice)
+    }
+}
+
+impl Fact {
+    fn new(json: &Json) -> Fact {
+        let text = match json {
+            Json::Null => None,
+            Json::String(text) => Some(text.clone()),
+            other => Some(other.to_string()),
+        };
+        let shown = text.clone().unwrap_or_default();
+        Fact { text, cased: folded(&shown, true), folded: folded(&shown, false) }
+    }
+
+    fn chars(&self, cased: bool) -> &[char] {
+        if cased { &self.cased } else { &self.folded }
     }
 }
 
@@ -122,52 +154,54 @@ fn singles(json: &Json) -> Vec<Json> {
     }
 }
 
-fn text(json: &Json) -> Option<String> {
-    match json {
-        Json::Null => None,
-        Json::String(text) => Some(text.clone()),
-        other => Some(other.to_string()),
+fn fits_item(item: &Item, event: &Facts) -> bool {
+    let values = item.field.map_or(event.all.as_slice(), |field| event.field(field));
+    let one = |wanted: &Wanted| fits(item, wanted, values, event);
+    let neq = item.modifiers.contains(&"neq");
+    if item.modifiers.contains(&"all") && !neq {
+        item.values.iter().all(one)
+    } else {
+        item.values.iter().any(one) != neq
     }
 }
 
-fn fits(item: &Item, wanted: &Wanted, values: &[Json], event: &Map<String, Json>) -> bool {
-    let texts: Vec<String> = values.iter().filter_map(text).collect();
+fn fits(item: &Item, wanted: &Wanted, values: &[Fact], event: &Facts) -> bool {
+    let present = || values.iter().filter(|fact| fact.text.is_some());
+    let texts = || values.iter().filter_map(|fact| fact.text.as_deref());
     let has = |modifier: &str| item.modifiers.contains(&modifier);
     let written = match wanted {
-        Wanted::Null => return texts.is_empty() || values.contains(&Json::Null),
+        Wanted::Null => return present().count() == 0 || present().count() < values.len(),
         Wanted::Text(text) => text.clone(),
         Wanted::Int(n) => n.to_string(),
         Wanted::Bool(b) => b.to_string(),
     };
     if has("exists") {
-        return texts.is_empty() == (written == "false");
+        return (present().count() == 0) == (written == "false");
     }
     if has("cidr") {
-        return texts.iter().any(|text| in_network(text, &written));
+        return texts().any(|text| in_network(text, &written));
     }
     if has("re") {
-        return texts.iter().any(|text| regex(&written, text, has("i")));
+        return texts().any(|text| regex(&written, text, has("i")));
     }
     if let Some(compare) = ["gt", "gte", "lt", "lte"].into_iter().find(|name| has(name)) {
-        return texts.iter().any(|text| compared(text, compare, &written));
-    }
-    if has("fieldref") {
-        let others: Vec<String> =
-            event.get(&written).map(singles).unwrap_or_default().iter().filter_map(text).collect();
-        let fits = |text: &String, other: &String| {
-            let other: Vec<Token> = folded(other, has("cased")).into_iter().map(Token::Is).collect();
-            covers(&placed(item, other), &folded(text, has("cased")))
-        };
-        return texts.iter().any(|text| others.iter().any(|other| fits(text, other)));
+        return texts().any(|text| compared(text, compare, &written));
     }
     if has("base64offset") {
-        return texts.iter().any(|text| encoded_within(text, &written));
+        return texts().any(|text| encoded_within(text, &written));
     }
-    let mut tokens = tokens(&written, has("cased"));
+    let cased = has("cased");
+    if has("fieldref") {
+        let others = event.field(&written).iter().filter(|fact| fact.text.is_some());
+        let mut others = others.map(|other| placed(item, other.chars(cased).iter().copied().map(Token::Is).collect()));
+        return others.any(|tokens| present().any(|fact| covers(&tokens, fact.chars(cased))));
+    }
+    let mut tokens = tokens(&written, cased);
     if has("windash") {
         tokens = dashes(tokens);
     }
-    texts.iter().any(|text| covers(&placed(item, tokens.clone()), &folded(text, has("cased"))))
+    let tokens = placed(item, tokens);
+    present().any(|fact| covers(&tokens, fact.chars(cased)))
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
