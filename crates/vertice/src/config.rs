@@ -7,14 +7,14 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 /// The built-in default, as the user may read it with `vertice config default`.
 pub const DEFAULT: &str = include_str!("vertice.toml");
 
 /// The configuration in force.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// The API.
@@ -30,7 +30,7 @@ pub struct Config {
 }
 
 /// The API.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Server {
     /// Where it listens.
@@ -40,7 +40,7 @@ pub struct Server {
 }
 
 /// From which calls a key is needed on a loopback address.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum KeyRequired {
     /// Answers, verdicts and releases.
@@ -50,7 +50,7 @@ pub enum KeyRequired {
 }
 
 /// Where state lies.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Data {
     /// The directory; empty for the usual place.
@@ -58,7 +58,7 @@ pub struct Data {
 }
 
 /// Where events come from.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Sources {
     /// Whether local logs are looked for.
@@ -72,7 +72,7 @@ pub struct Sources {
 }
 
 /// What is looked for and done, beside what is built in.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ContentDirs {
     /// Directories with `rules/`, `mappings/` and `playbooks/`.
@@ -82,7 +82,7 @@ pub struct ContentDirs {
 }
 
 /// How far responses may go.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Response {
     /// Observe, the only mode yet.
@@ -94,7 +94,7 @@ pub struct Response {
 }
 
 /// Whether actions are carried out.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
     /// They are checked and recorded, never carried out.

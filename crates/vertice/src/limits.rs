@@ -40,3 +40,15 @@ pub const LIST_ITEMS_MAX: usize = 100_000;
 
 /// Longest line of the live stream, in bytes: the longest record is a threat of some 200 KiB.
 pub const STREAM_LINE_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
+/// Free space, in bytes, below which the doctor warns: a day of 100 events/s of 1 KiB, compressed tenfold.
+pub const DISK_FREE_WARN: u64 = 1024 * 1024 * 1024;
+
+/// Free space, in bytes, below which the doctor says that it is not in order: one write-ahead log.
+pub const DISK_FREE_FAIL: u64 = 64 * 1024 * 1024;
+
+/// Seconds that the clock may be behind the log's end without a warning: what synchronising corrects.
+pub const CLOCK_BEHIND_S: u64 = 60;
+
+/// Refused files that the doctor names one by one; the checks name them all.
+pub const REFUSALS_DOCTOR: usize = 5;

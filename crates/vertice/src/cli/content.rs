@@ -106,7 +106,11 @@ impl Kind {
                     out.parts(&[(Tint::Bad, "refused  "), (Tint::None, &error.to_string())])?;
                 }
                 let kind = self.word();
-                out.line(&format!("{} of {count} {kind} files can be used.", count - self.files_refused(&content)))?;
+                out.line(&format!(
+                    "{kind}: {} of {} can be used.",
+                    count - files_refused(&content),
+                    counted(count, "file")
+                ))?;
             }
             Format::Json => out.json(&json!({"files": count, "refused": refused}))?,
             Format::Ndjson => {
@@ -117,7 +121,7 @@ impl Kind {
         if refused.is_empty() {
             return Ok(());
         }
-        Err(Failure::Content(format!("{} were refused", counted(self.files_refused(&content), "file"))).into())
+        Err(Failure::Content(format!("refused: {}", counted(files_refused(&content), "file"))).into())
     }
 
     fn files(self, path: &Path) -> Result<Vec<ContentFile>> {
@@ -126,11 +130,11 @@ impl Kind {
         }
         of_kind(self.word(), path)
     }
+}
 
-    /// A file may be refused for several reasons and is one file all the same.
-    fn files_refused(self, content: &Content) -> usize {
-        content.refused.iter().map(|e| &e.path).collect::<std::collections::BTreeSet<_>>().len()
-    }
+/// A file may be refused for several reasons and is one file all the same.
+fn files_refused(content: &Content) -> usize {
+    content.refused.iter().map(|e| &e.path).collect::<std::collections::BTreeSet<_>>().len()
 }
 
 /// A number with its noun.
@@ -179,5 +183,74 @@ fn print(item: &Value, out: &mut Out) -> Result<()> {
     match source {
         Some(name) => out.line("").and_then(|()| out.text(&text(item, &format!("/{name}")))),
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+    use crate::cli::output::tests::printed;
+
+    fn checked(kind: Kind, format: Format, files: &[(&str, &str)]) -> (String, Option<Failure>) {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            std::fs::File::create(dir.path().join(name)).unwrap().write_all(text.as_bytes()).unwrap();
+        }
+        let mut failure = None;
+        let text = printed(format, |out| {
+            failure = kind.check(&[dir.path().to_owned()], out).err().map(|e| e.downcast().unwrap());
+            Ok(())
+        });
+        (text.replace(&format!("{}/", dir.path().display()), ""), failure)
+    }
+
+    const GOOD: &str = "title: A\nid: 5e1f8a4e-6c1f-4a53-9a0c-0d4b9c7d1a11\nlogsource: {category: dns}\n\
+        detection: {sel: {query: x}, condition: sel}\nlevel: low\n";
+
+    #[test]
+    fn a_refused_file_is_named_with_its_line_and_the_others_are_counted() {
+        let (text, failure) =
+            checked(Kind::Rules, Format::Table, &[("a.yml", GOOD), ("b.yml", "title: B\ndetection: {}\n")]);
+        assert!(text.starts_with("refused  b.yml:1: "), "{text}");
+        assert!(text.ends_with("rules: 1 of 2 files can be used.\n"), "{text}");
+        assert_eq!(failure, Some(Failure::Content("refused: 1 file".to_owned())));
+        let (text, _) = checked(Kind::Rules, Format::Ndjson, &[("b.yml", "title: B\n")]);
+        let error: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+        assert_eq!((&error["path"], &error["line"]), (&json!("b.yml"), &json!(1)));
+    }
+
+    #[test]
+    fn good_files_are_no_failure() {
+        assert_eq!(
+            checked(Kind::Rules, Format::Table, &[("a.yml", GOOD)]),
+            ("rules: 1 of 1 file can be used.\n".into(), None)
+        );
+        let (text, failure) = checked(Kind::Rules, Format::Json, &[("a.yml", GOOD)]);
+        assert_eq!(failure, None);
+        assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), json!({"files": 1, "refused": []}));
+    }
+
+    #[test]
+    fn what_is_not_there_is_not_found() {
+        let (_, failure) = checked(Kind::Playbooks, Format::Table, &[("README.md", "")]);
+        assert!(matches!(failure, Some(Failure::NotFound(_))), "{failure:?}");
+        let missing = Kind::Mappings
+            .check(&[PathBuf::from("no/such")], &mut Out::new(Box::new(std::io::sink()), Format::Table, None, false));
+        assert_eq!(super::super::failure::exit_code(&missing.unwrap_err()), 3);
+    }
+
+    #[test]
+    fn what_is_in_force_is_shown_by_what_is_known_of_it() {
+        let rule = json!({"id": "r-1", "title": "Guessing", "level": "high", "techniques": ["T1110"]});
+        let text = printed(Format::Table, |out| out.table(&rules(&[rule])));
+        assert_eq!(text, "SEVERITY  TECHNIQUES  TITLE     ID\nhigh      T1110       Guessing  r-1\n");
+        let playbook = json!({"id": "p", "name": "P", "version": "1.0", "source": "name: P\nactions: []"});
+        let text = printed(Format::Table, |out| out.table(&playbooks(std::slice::from_ref(&playbook))));
+        assert_eq!(text, "ID  NAME  VERSION\np   P     1.0\n");
+        let text = printed(Format::Table, |out| print(&playbook, out));
+        assert_eq!(text, "id       p\nname     P\nversion  1.0\n\nname: P\nactions: []\n");
+        assert_eq!(printed(Format::Table, |out| out.table(&mappings(&[json!({"name": "sshd"})]))), "NAME\nsshd\n");
     }
 }

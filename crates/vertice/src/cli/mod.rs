@@ -6,16 +6,21 @@
 mod approvals;
 mod arguments;
 mod client;
+mod config;
 mod containments;
 mod content;
 mod detections;
+mod doctor;
 mod events;
+mod explain;
 mod failure;
+mod mappings;
 mod output;
 mod records;
 mod responses;
 mod server;
 mod threats;
+mod tree;
 mod watch;
 
 use std::ffi::OsString;
@@ -26,7 +31,8 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{self, Config};
+use crate::clock;
+use crate::config::Config;
 
 use client::Client;
 use content::Kind;
@@ -100,6 +106,8 @@ enum Ask {
     /// What the detections of one actor come to: the cases
     #[command(subcommand)]
     Threats(threats::Verb),
+    /// Why a threat is one: event, matched condition, detection, threat, with log positions
+    Explain(explain::Arguments),
     /// What playbooks ask before they act, and your answers
     #[command(subcommand)]
     Approvals(approvals::Verb),
@@ -123,6 +131,14 @@ enum Ask {
     /// What is done about it
     #[command(subcommand)]
     Playbooks(content::Verb),
+    /// How each log source becomes fields
+    #[command(subcommand)]
+    Mappings(mappings::Verb),
+    /// What is set, and what could be
+    #[command(subcommand)]
+    Config(config::Verb),
+    /// Whether everything is in order, and what to do where it is not
+    Doctor,
     /// How the server is, in numbers
     Status,
     /// Whether the server lives: exits with 0 if it does, for the health check of a container
@@ -194,7 +210,7 @@ fn dispatch(cli: Cli, start: impl Fn(Start, Config) -> Result<()>) -> Result<()>
 
 impl Global {
     fn configuration(&self) -> Result<Config> {
-        config::load(self.config.as_deref(), |name| std::env::var(name).ok())
+        crate::config::load(self.config.as_deref(), |name| std::env::var(name).ok())
     }
 
     fn client(&self) -> Result<Client, Failure> {
@@ -206,6 +222,7 @@ impl Global {
         let (client, out) = (self.client()?, &mut out);
         match ask {
             Ask::Detections(verb) => detections::run(verb, &client, out),
+            Ask::Explain(arguments) => explain::run(&arguments, &client, out),
             Ask::Threats(verb) => threats::run(verb, &client, out),
             Ask::Approvals(verb) => approvals::run(verb, &client, out),
             Ask::Responses(verb) => responses::run(verb, &client, out),
@@ -215,6 +232,9 @@ impl Global {
             Ask::Watch => watch::run(&client, out),
             Ask::Rules(verb) => content::run(Kind::Rules, verb, &client, out),
             Ask::Playbooks(verb) => content::run(Kind::Playbooks, verb, &client, out),
+            Ask::Mappings(verb) => mappings::run(verb, &client, clock::wall(), out),
+            Ask::Config(verb) => config::run(verb, self.config.as_deref(), || self.configuration(), out),
+            Ask::Doctor => doctor::run(|| self.configuration(), &client, out),
             Ask::Status => server::status(&client, out),
             Ask::Health => server::health(&client, out),
         }

@@ -1,0 +1,270 @@
+//! `vertice doctor`: whether everything is in order, and what to do where it is not.
+//!
+//! Changes nothing, except that it opens and closes a store that no server has open.
+
+use std::io::ErrorKind;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Result;
+use serde_json::{Value, json};
+use vertice_engine::Content;
+use vertice_model::Timestamp;
+use vertice_store::{Check, OpenError, Options, Store};
+
+use super::Failure;
+use super::client::Client;
+use super::content::counted;
+use super::output::{Format, Out, Tint};
+use crate::config::Config;
+use crate::{clock, content, limits};
+
+/// How well something is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Level {
+    Ok,
+    Warn,
+    Fail,
+}
+
+impl Level {
+    const fn word(self) -> &'static str {
+        match self {
+            Level::Ok => "ok",
+            Level::Warn => "warn",
+            Level::Fail => "fail",
+        }
+    }
+
+    const fn tint(self) -> Tint {
+        match self {
+            Level::Ok => Tint::Good,
+            Level::Warn => Tint::Warn,
+            Level::Fail => Tint::Bad,
+        }
+    }
+}
+
+/// One thing that was looked at.
+#[derive(Debug)]
+struct Finding {
+    about: &'static str,
+    level: Level,
+    what: String,
+    todo: String,
+}
+
+impl Finding {
+    fn ok(about: &'static str, what: impl Into<String>) -> Finding {
+        Finding { about, level: Level::Ok, what: what.into(), todo: String::new() }
+    }
+
+    fn warn(about: &'static str, what: impl Into<String>, todo: impl Into<String>) -> Finding {
+        Finding { about, level: Level::Warn, what: what.into(), todo: todo.into() }
+    }
+
+    fn fail(about: &'static str, what: impl Into<String>, todo: impl Into<String>) -> Finding {
+        Finding { about, level: Level::Fail, what: what.into(), todo: todo.into() }
+    }
+}
+
+/// Looks at everything and prints what was found, a line each.
+///
+/// # Errors
+/// When something is not in order.
+pub fn run(load: impl FnOnce() -> Result<Config>, client: &Client, out: &mut Out) -> Result<()> {
+    let findings = match load() {
+        Ok(config) => {
+            let mut findings = vec![Finding::ok("configuration", "it can be read")];
+            findings.extend(data(&config.data.dir));
+            findings.extend(store(&config.data.dir));
+            findings.extend(of_content(&config));
+            findings.extend(sources(&config));
+            findings.extend(server(config.server.listen, client));
+            findings
+        }
+        Err(error) => vec![Finding::fail("configuration", format!("{error:#}"), "correct it; the rest depends on it")],
+    };
+    print(&findings, out)?;
+    let failed = findings.iter().filter(|f| f.level == Level::Fail).count();
+    if failed == 0 { Ok(()) } else { Err(Failure::Failed(format!("{} not in order", counted(failed, "thing"))).into()) }
+}
+
+fn print(findings: &[Finding], out: &mut Out) -> Result<()> {
+    if out.format != Format::Table {
+        let list: Vec<Value> = findings
+            .iter()
+            .map(|f| json!({"about": f.about, "level": f.level.word(), "what": f.what, "todo": f.todo}))
+            .collect();
+        return out.json_list(&list);
+    }
+    for f in findings {
+        out.parts(&[
+            (f.level.tint(), &format!("{:<4}  ", f.level.word())),
+            (Tint::Bold, &format!("{:<14} ", f.about)),
+            (Tint::None, &f.what),
+        ])?;
+        if !f.todo.is_empty() {
+            out.parts(&[(Tint::Faint, &format!("{:21}→ {}", "", f.todo))])?;
+        }
+    }
+    Ok(())
+}
+
+/// The directory that is there, on the way to one that may not be.
+fn nearest(dir: &Path) -> PathBuf {
+    let there = dir.ancestors().find(|d| d.is_dir()).unwrap_or(Path::new("."));
+    if there.as_os_str().is_empty() { PathBuf::from(".") } else { there.to_owned() }
+}
+
+/// Whether the data directory can be written and has space.
+fn data(dir: &Path) -> Vec<Finding> {
+    const ABOUT: &str = "data directory";
+    let there = nearest(dir);
+    let shown = dir.display();
+    let writable = match tempfile::Builder::new().prefix(".vertice-doctor").tempfile_in(&there) {
+        Ok(_) if there == dir => Finding::ok(ABOUT, format!("{shown} can be written")),
+        Ok(_) => Finding::ok(ABOUT, format!("{shown} will be made at the first start")),
+        Err(e) => Finding::fail(
+            ABOUT,
+            format!("{} can not be written: {e}", there.display()),
+            "give another by --data, VERTICE_DATA_DIR or `dir` of [data], or start as a user who may",
+        ),
+    };
+    let space = match rustix::fs::statvfs(&there) {
+        Ok(disk) => free(disk.f_bavail.saturating_mul(disk.f_frsize)),
+        Err(e) => Finding::warn("disk", format!("its free space is not known: {e}"), "look with df"),
+    };
+    vec![writable, space]
+}
+
+fn free(bytes: u64) -> Finding {
+    let what = format!("{} MiB are free", bytes / (1024 * 1024));
+    let todo = "make space, or put the data directory on a larger disk: when it is full, events are refused";
+    match bytes {
+        0..limits::DISK_FREE_FAIL => Finding::fail("disk", what, todo),
+        limits::DISK_FREE_FAIL..limits::DISK_FREE_WARN => Finding::warn("disk", what, todo),
+        _ => Finding::ok("disk", what),
+    }
+}
+
+/// Whether the store can be opened, and whether the clock is where the log ends.
+fn store(dir: &Path) -> Vec<Finding> {
+    const ABOUT: &str = "store";
+    if !dir.join("vertice.db").is_file() {
+        return vec![Finding::ok(ABOUT, "there is none yet; the first start makes one")];
+    }
+    let options = Options { check: Check::Ends, ..Options::default() };
+    match Store::open(dir, Arc::new(clock::wall), options) {
+        Ok(store) => {
+            let end = store.log_end();
+            let behind = end.0 - store.judged_to().0.min(end.0);
+            let mut found =
+                vec![Finding::ok(ABOUT, format!("the log ends at position {end}, {behind} of it yet to be judged"))];
+            match store.read(end, 1) {
+                Ok(inputs) => found.extend(inputs.first().map(|(stamp, _)| clock_against(stamp.now, clock::wall()))),
+                Err(e) => found.push(Finding::fail(ABOUT, e.to_string(), "restore the data directory from a backup")),
+            }
+            if let Err(e) = store.close() {
+                found.push(Finding::fail(ABOUT, e.to_string(), "look at the disk: dmesg, SMART"));
+            }
+            found
+        }
+        Err(e @ OpenError::InUse { .. }) => vec![Finding::ok(ABOUT, e.to_string())],
+        Err(e @ (OpenError::Io { .. } | OpenError::Database { .. })) => {
+            vec![Finding::fail(ABOUT, e.to_string(), "see whether this user may read and write it")]
+        }
+        Err(e @ OpenError::Schema { .. }) => vec![Finding::fail(ABOUT, e.to_string(), "run the version that wrote it")],
+        Err(e @ OpenError::Damaged(_)) => {
+            vec![Finding::fail(ABOUT, e.to_string(), "keep a copy of it and restore a backup")]
+        }
+    }
+}
+
+fn clock_against(log_end: Timestamp, now: Timestamp) -> Finding {
+    let ahead_s = log_end.micros_since(now) / 1_000_000;
+    if ahead_s <= limits::CLOCK_BEHIND_S {
+        return Finding::ok("clock", format!("it is {now}, after the last input of the log"));
+    }
+    Finding::warn(
+        "clock",
+        format!("it is {now}, but the log's last input came at {log_end}"),
+        "the clock was set back, or was wrong before: see that it is synchronised (timedatectl)",
+    )
+}
+
+fn of_content(config: &Config) -> Vec<Finding> {
+    const ABOUT: &str = "content";
+    let files = match content::gather(&config.content.dirs, &config.content.rules) {
+        Ok(files) => files,
+        Err(e) => return vec![Finding::fail(ABOUT, format!("{e:#}"), "correct `dirs` and `rules` of [content]")],
+    };
+    let count = |kind: &str| files.iter().filter(|f| f.path.split(['/', ':']).next() == Some(kind)).count();
+    let (rules, mappings, playbooks) = (count("rules"), count("mappings"), count("playbooks"));
+    let read = format!("{rules} rule, {mappings} mapping and {playbooks} playbook files");
+    let refused = Content::compile(files).refused;
+    if refused.is_empty() {
+        return vec![Finding::ok(ABOUT, format!("{read} are in force"))];
+    }
+    let first = refused.iter().take(limits::REFUSALS_DOCTOR).map(|e| Finding::warn(ABOUT, e.to_string(), ""));
+    let what = format!("{read}; {} refused", counted(refused.len(), "error"));
+    let todo = "`vertice rules check DIR`, `mappings check`, `playbooks check` name them all";
+    std::iter::once(Finding::warn(ABOUT, what, todo)).chain(first).collect()
+}
+
+/// Whether the files that are to be followed can be read.
+fn sources(config: &Config) -> Vec<Finding> {
+    const ABOUT: &str = "sources";
+    let mut found: Vec<Finding> = Vec::new();
+    for path in &config.sources.files {
+        found.push(match std::fs::File::open(path) {
+            Ok(_) => Finding::ok(ABOUT, format!("{} can be read", path.display())),
+            Err(e) if e.kind() == ErrorKind::NotFound => {
+                Finding::warn(ABOUT, format!("{} is not there", path.display()), "it is followed once it is")
+            }
+            Err(e) => Finding::fail(ABOUT, format!("{}: {e}", path.display()), "let the user of the server read it"),
+        });
+    }
+    for address in [&config.sources.syslog_udp, &config.sources.syslog_tcp].into_iter().filter(|a| !a.is_empty()) {
+        found.push(match address.parse::<SocketAddr>() {
+            Ok(_) => Finding::ok(ABOUT, format!("syslog is taken in on {address}")),
+            Err(_) => Finding::fail(ABOUT, format!("{address:?} is no address"), "write it as 127.0.0.1:5514"),
+        });
+    }
+    found
+}
+
+/// Whether a server answers, or could.
+fn server(listen: SocketAddr, client: &Client) -> Vec<Finding> {
+    const ABOUT: &str = "server";
+    match client.get("/health", &[]) {
+        Ok(_) => {
+            let mut found = vec![Finding::ok(ABOUT, format!("{} answers", client.base()))];
+            match client.get("/ready", &[]) {
+                Ok(_) => {}
+                Err(e) => found.push(Finding::warn(ABOUT, e.to_string(), "`vertice status` says more")),
+            }
+            return found;
+        }
+        Err(Failure::Unreachable(_)) => {}
+        Err(e) => {
+            let todo = "another program may have the port: see --url, and `listen` of [server]";
+            return vec![Finding::fail(ABOUT, e.to_string(), todo)];
+        }
+    }
+    match TcpListener::bind(listen) {
+        Ok(_) => vec![Finding::ok(
+            ABOUT,
+            format!("none answers at {}; {listen} is free for one: `vertice up`", client.base()),
+        )],
+        Err(e) if e.kind() == ErrorKind::AddrInUse => vec![Finding::fail(
+            ABOUT,
+            format!("another program has {listen}, and none answers at {}", client.base()),
+            "end it, or choose another address by --listen or `listen` of [server]",
+        )],
+        Err(e) => {
+            vec![Finding::fail(ABOUT, format!("{listen} can not be listened on: {e}"), "correct `listen` of [server]")]
+        }
+    }
+}
