@@ -72,14 +72,6 @@ impl Client {
         self.answer(path, self.asked(path, query)?)
     }
 
-    /// Reads one document as text, as it was sent.
-    pub fn text(&self, path: &str) -> Result<String, Failure> {
-        let response = self.asked(path, &[])?;
-        let status = response.status();
-        let body = self.body(response)?;
-        if status.is_success() { Ok(body) } else { Err(refusal(path, status, None, &body)) }
-    }
-
     /// Sends a document.
     pub fn post(&self, path: &str, body: &Value) -> Result<Value, Failure> {
         let mut request = self.agent.post(self.url(path)).header("accept", "application/json");

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use vertice_engine::Content;
 use vertice_model::Timestamp;
 use vertice_store::{Check, OpenError, Options, Store};
+use vertice_stream::{Discovered, Local};
 
 use super::Failure;
 use super::client::Client;
@@ -217,6 +218,9 @@ fn of_content(config: &Config) -> Vec<Finding> {
 fn sources(config: &Config) -> Vec<Finding> {
     const ABOUT: &str = "sources";
     let mut found: Vec<Finding> = Vec::new();
+    if config.sources.local {
+        found.extend(local(vertice_stream::discover(Path::new("/"))));
+    }
     for path in &config.sources.files {
         found.push(match std::fs::File::open(path) {
             Ok(_) => Finding::ok(ABOUT, format!("{} can be read", path.display())),
@@ -233,6 +237,31 @@ fn sources(config: &Config) -> Vec<Finding> {
         });
     }
     found
+}
+
+/// The local logs that would be followed, and those that are there and would not.
+fn local(found: Discovered) -> Vec<Finding> {
+    const ABOUT: &str = "local sources";
+    let none = found.sources.is_empty();
+    let mut list: Vec<Finding> = found.sources.iter().map(|s| Finding::ok(ABOUT, named(s))).collect();
+    let (absent, barred): (Vec<_>, Vec<_>) = found.missing.into_iter().partition(|m| m.reason == "not there");
+    list.extend(barred.iter().map(|m| {
+        let what = format!("{} in {}: {}", m.what, m.path.display(), m.reason);
+        Finding::warn(ABOUT, what, "let the user of the server read it, such as by the group adm or systemd-journal")
+    }));
+    if none {
+        let places: Vec<String> = absent.iter().map(|m| m.path.display().to_string()).collect();
+        let todo = "name logs by --follow, send events to the API, take syslog in, or see `vertice demo`";
+        list.push(Finding::warn(ABOUT, format!("none was found; looked for {}", places.join(", ")), todo));
+    }
+    list
+}
+
+fn named(source: &Local) -> String {
+    match source {
+        Local::File { what, path } => format!("{what} in {} can be read", path.display()),
+        Local::Journal { program } => format!("the systemd journal can be read by {}", program.display()),
+    }
 }
 
 /// Whether a server answers, or could.

@@ -139,6 +139,8 @@ enum Ask {
     Config(config::Verb),
     /// Whether everything is in order, and what to do where it is not
     Doctor,
+    /// Print the OpenAPI document of the API
+    Openapi,
     /// How the server is, in numbers
     Status,
     /// Whether the server lives: exits with 0 if it does, for the health check of a container
@@ -235,6 +237,7 @@ impl Global {
             Ask::Mappings(verb) => mappings::run(verb, &client, clock::wall(), out),
             Ask::Config(verb) => config::run(verb, self.config.as_deref(), || self.configuration(), out),
             Ask::Doctor => doctor::run(|| self.configuration(), &client, out),
+            Ask::Openapi => out.text(&vertice_api::openapi()),
             Ask::Status => server::status(&client, out),
             Ask::Health => server::health(&client, out),
         }
