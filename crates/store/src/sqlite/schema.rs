@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rusqlite::Connection;
 
-use super::{head, open_error};
+use super::{Place, head, open_error};
 use crate::error::OpenError;
 
 /// The version of the tables here. A program that finds another one stops.
@@ -96,17 +96,42 @@ const TABLES: &str = "
     CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL, checksum INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 ";
 
-/// Makes the tables if there are none, and refuses those of another version.
+/// Makes the tables if there are none, and refuses those of another version and damaged ones.
 pub(crate) fn prepare(db: &Connection, file: &Path) -> Result<(), OpenError> {
     let error = |e| open_error(file, "preparing", e);
     let number = |name| db.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).map_err(error);
     let (found, application) = (number("user_version")?, number("application_id")?);
-    let tables: i64 = db.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(error)?;
-    match (found, application) {
-        (VERSION, APPLICATION) => Ok(()),
-        (0, 0) if tables == 0 => make(db).map_err(error),
-        _ => Err(OpenError::Schema { file: file.to_owned(), found, known: VERSION }),
+    let tables = describe(db).map_err(error)?;
+    if tables.is_empty() && (found, application) == (0, 0) {
+        return make(db).map_err(error);
     }
+    let place = Place { file, table: "the table of tables" };
+    if application != APPLICATION {
+        let what = format!("its mark is {application:#x}, and the one of a data directory is {APPLICATION:#x}");
+        return Err(OpenError::Damaged(place.damage("the first page", what)));
+    }
+    if found != VERSION {
+        return Err(OpenError::Schema { file: file.to_owned(), found, known: VERSION });
+    }
+    if tables != expected().map_err(error)? {
+        return Err(OpenError::Damaged(place.damage("the first page", "the tables are not those that were made")));
+    }
+    Ok(())
+}
+
+/// Every table and index as it was made.
+type Described = Vec<(String, Option<String>)>;
+
+fn describe(db: &Connection) -> Result<Described, rusqlite::Error> {
+    db.prepare("SELECT name, sql FROM sqlite_schema ORDER BY name")?
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect()
+}
+
+fn expected() -> Result<Described, rusqlite::Error> {
+    let db = Connection::open_in_memory()?;
+    db.execute_batch(TABLES)?;
+    describe(&db)
 }
 
 fn make(db: &Connection) -> Result<(), rusqlite::Error> {

@@ -1,0 +1,100 @@
+//! What a process leaves behind when it is killed, copied while it is at work.
+
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use vertice_engine::{Input, Record};
+use vertice_model::{Position, Severity};
+use vertice_store::{Filter, Options, Page, RecordKind, Store};
+
+use crate::fixture::{detection, effect, numbered, open, open_with};
+
+/// How often the files are copied while the store is written to.
+const COPIES: usize = 25;
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("a directory");
+    // The witness first: it may be behind what the write-ahead log has, and never ahead of it.
+    for name in ["acknowledged", "vertice.db", "vertice.db-wal"] {
+        std::fs::copy(from.join(name), to.join(name)).expect("a copy");
+    }
+}
+
+fn numbers_in(store: &Store) -> Vec<u64> {
+    let (mut numbers, mut next) = (Vec::new(), Position(1));
+    loop {
+        let inputs = store.read(next, 10_000).expect("the log is whole");
+        if inputs.is_empty() {
+            return numbers;
+        }
+        for (_, input) in inputs {
+            next = next.plus(input.positions());
+            if let Input::Events(events) = input {
+                let number = |line: &str| line.rsplit(' ').next().and_then(|n| n.parse::<u64>().ok());
+                numbers.extend(events.iter().map(|e| number(&e.line).expect("it ends with its number")));
+            }
+        }
+    }
+}
+
+#[test]
+fn whatever_was_acknowledged_is_there_at_any_moment() {
+    let dir = tempfile::tempdir().unwrap();
+    let live = dir.path().join("live");
+    // The file is not written to, only the write-ahead log grows: so a copy is what a kill would leave.
+    let store = open_with(&live, Options { wal_bytes: u64::MAX, ..Options::default() });
+    let (acknowledged, done) = (Mutex::new(Vec::new()), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        for thread in 0..3_u64 {
+            let (store, acknowledged, done) = (&store, &acknowledged, &done);
+            scope.spawn(move || {
+                let mut number = thread * 1_000_000;
+                while !done.load(Ordering::Relaxed) {
+                    let count = 1 + number % 7;
+                    let accepted = store.submit_blocking(numbered(number..number + count)).expect("there is space");
+                    let found = detection(&number.to_string(), Severity::High, "192.0.2.7");
+                    acknowledged.lock().expect("no thread panicked").extend(number..number + count);
+                    let found = effect(accepted.first.0, 0, Record::Detection(found));
+                    store.project(accepted.first, &[found]).expect("it runs").wait().expect("there is space");
+                    number += count;
+                }
+            });
+        }
+        let mut checked = 0;
+        for n in 0..COPIES {
+            // Some more than the last time, so that each copy is of another moment.
+            let known = std::iter::repeat_with(|| acknowledged.lock().expect("no thread panicked").clone())
+                .find(|known| known.len() > checked + 20)
+                .expect("it repeats for ever");
+            checked = known.len();
+            let left = dir.path().join(n.to_string());
+            copy(&live, &left);
+            check(&left, &known);
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+}
+
+fn check(left: &Path, acknowledged: &[u64]) {
+    let store = open(left);
+    let mut numbers = numbers_in(&store);
+    let all = numbers.len();
+    numbers.sort_unstable();
+    numbers.dedup();
+    assert_eq!(numbers.len(), all, "an event is there twice");
+    for number in acknowledged {
+        assert!(numbers.binary_search(number).is_ok(), "event number {number} was acknowledged and is gone");
+    }
+    assert!(store.judged_to() <= store.log_end());
+    let page = Page { limit: 1, descending: true, after: None };
+    let latest = store.list(RecordKind::Detection, &Filter::default(), page).unwrap();
+    assert!(
+        latest.iter().all(|r| r.effect.position <= store.judged_to()),
+        "a record without the position it came with"
+    );
+    // And it goes on from there.
+    let next = store.log_end().plus(1);
+    assert_eq!(store.submit_blocking(numbered(0..1)).unwrap().first, next);
+    store.verify().unwrap();
+}
