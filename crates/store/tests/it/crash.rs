@@ -1,8 +1,7 @@
 //! What a process leaves behind when it is killed, copied while it is at work.
 
 use std::path::Path;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
 
 use vertice_engine::{Input, Record};
 use vertice_model::{Position, Severity};
@@ -44,35 +43,36 @@ fn whatever_was_acknowledged_is_there_at_any_moment() {
     let live = dir.path().join("live");
     // The file is not written to, only the write-ahead log grows: so a copy is what a kill would leave.
     let store = open_with(&live, Options { wal_bytes: u64::MAX, ..Options::default() });
-    let (acknowledged, done) = (Mutex::new(Vec::new()), AtomicBool::new(false));
+    // Bounded, so that the store is at work while it is copied and not for as long as a copy is read.
+    let (tell, told) = mpsc::sync_channel(8);
     std::thread::scope(|scope| {
         for thread in 0..3_u64 {
-            let (store, acknowledged, done) = (&store, &acknowledged, &done);
+            let (store, tell) = (&store, tell.clone());
             scope.spawn(move || {
                 let mut number = thread * 1_000_000;
-                while !done.load(Ordering::Relaxed) {
+                loop {
                     let count = 1 + number % 7;
                     let accepted = store.submit_blocking(numbered(number..number + count)).expect("there is space");
+                    if tell.send(number..number + count).is_err() {
+                        return;
+                    }
                     let found = detection(&number.to_string(), Severity::High, "192.0.2.7");
-                    acknowledged.lock().expect("no thread panicked").extend(number..number + count);
                     let found = effect(accepted.first.0, 0, Record::Detection(found));
                     store.project(accepted.first, &[found]).expect("it runs").wait().expect("there is space");
                     number += count;
                 }
             });
         }
-        let mut checked = 0;
+        // Taken in, so that it goes when a check fails and the writers see it.
+        let told = told;
+        let mut acknowledged = Vec::new();
         for n in 0..COPIES {
-            // Some more than the last time, so that each copy is of another moment.
-            let known = std::iter::repeat_with(|| acknowledged.lock().expect("no thread panicked").clone())
-                .find(|known| known.len() > checked + 20)
-                .expect("it repeats for ever");
-            checked = known.len();
+            // Some more each time, so that each copy is of another moment.
+            told.iter().take(5 + n % 7).for_each(|numbers| acknowledged.extend(numbers));
             let left = dir.path().join(n.to_string());
             copy(&live, &left);
-            check(&left, &known);
+            check(&left, &acknowledged);
         }
-        done.store(true, Ordering::Relaxed);
     });
 }
 
@@ -88,13 +88,13 @@ fn check(left: &Path, acknowledged: &[u64]) {
     }
     assert!(store.judged_to() <= store.log_end());
     let page = Page { limit: 1, descending: true, after: None };
-    let latest = store.list(RecordKind::Detection, &Filter::default(), page).unwrap();
+    let latest = store.list(RecordKind::Detection, &Filter::default(), page).expect("the records are whole");
     assert!(
         latest.iter().all(|r| r.effect.position <= store.judged_to()),
         "a record without the position it came with"
     );
     // And it goes on from there.
     let next = store.log_end().plus(1);
-    assert_eq!(store.submit_blocking(numbered(0..1)).unwrap().first, next);
-    store.verify().unwrap();
+    assert_eq!(store.submit_blocking(numbered(0..1)).expect("there is space").first, next);
+    store.verify().expect("all of it is whole");
 }
