@@ -42,6 +42,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let start = Instant::now();
     let (set, refused) = RuleSet::compile(files.iter().map(|(path, text)| (path.as_str(), text.as_str())));
     println!("{} rules, {} refused, loaded in {:?}", set.len(), refused.len(), start.elapsed());
+    refused.iter().take(20).for_each(|error| println!("{error}"));
     let text = std::fs::read_to_string(events)?;
     let events: Vec<Flat> = text.lines().map(|line| serde_json::from_str(line).map(Flat)).collect::<Result<_, _>>()?;
     let start = Instant::now();
