@@ -162,7 +162,7 @@ pub(super) struct Pattern {
 impl<'de> Deserialize<'de> for Pattern {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Pattern, D::Error> {
         let Word(text) = Word::deserialize(d)?;
-        let regex = RegexBuilder::new(&text)
+        let regex = RegexBuilder::new(&in_ascii(&text))
             .size_limit(MAPPING_REGEX_BYTES_MAX)
             .dfa_size_limit(MAPPING_REGEX_BYTES_MAX)
             .build()
@@ -171,6 +171,38 @@ impl<'de> Deserialize<'de> for Pattern {
         let groups = names.filter_map(|(i, name)| Some((i, name?.to_owned()))).collect();
         Ok(Pattern { regex, groups })
     }
+}
+
+/// Means `\d`, `\w`, `\s`, `\S` and `\b` in ASCII: a digit is one that a number can be read from, and the
+/// automata are a tenth as large, so that a hundred patterns compile in no time.
+fn in_ascii(pattern: &str) -> String {
+    const CLASSES: [(char, &str, &str); 5] = [
+        ('d', "[0-9]", "0-9"),
+        ('w', "[0-9A-Za-z_]", "0-9A-Za-z_"),
+        ('s', "[ \\t-\\r]", " \\t-\\r"),
+        ('S', "[^ \\t-\\r]", "\\S"),
+        ('b', "(?-u:\\b)", "\\b"),
+    ];
+    let mut written = String::with_capacity(pattern.len() * 2);
+    let mut chars = pattern.chars();
+    let mut class = false;
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' => {
+                let next = chars.next().unwrap_or('\\');
+                match CLASSES.iter().find(|(letter, _, _)| *letter == next) {
+                    Some((_, outside, inside)) => written.push_str(if class { inside } else { outside }),
+                    None => written.extend(['\\', next]),
+                }
+                continue;
+            }
+            '[' => class = true,
+            ']' => class = false,
+            _ => {}
+        }
+        written.push(c);
+    }
+    written
 }
 
 impl Pattern {
@@ -217,6 +249,17 @@ mod tests {
         draft.put("c", "there".into());
         assert!(!condition.holds(&draft));
         assert!(yaml::<Condition>("{a: {b: 1}}").is_err());
+    }
+
+    #[test]
+    fn classes_are_ascii() {
+        assert_eq!(
+            in_ascii(r"^\d+ [\d:.\]]\w\S[^\s\S]\b\[\.$"),
+            r"^[0-9]+ [0-9:.\]][0-9A-Za-z_][^ \t-\r][^ \t-\r\S](?-u:\b)\[\.$"
+        );
+        assert_eq!(in_ascii("a\\"), r"a\\");
+        let pattern: Pattern = yaml(r"'^\d\b'").unwrap();
+        assert!(pattern.regex.is_match("7") && !pattern.regex.is_match("\u{0667}"));
     }
 
     #[test]
