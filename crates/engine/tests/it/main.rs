@@ -2,3 +2,5 @@
 
 #[cfg(test)]
 mod normalize;
+#[cfg(test)]
+mod rules;
