@@ -35,9 +35,9 @@ fn play<'l>(now: Timestamp, lines: impl IntoIterator<Item = &'l str>) -> Outcome
     let content = Input::Content(Arc::clone(shipped()));
     let mut outcome = Outcome::default();
     let (mut position, origin) = (Position(1), Arc::<str>::from("story"));
-    let events = lines.into_iter().map(|line| {
-        Input::Events(vec![RawEvent { origin: Arc::clone(&origin), line: line.to_owned() }])
-    });
+    let events = lines
+        .into_iter()
+        .map(|line| Input::Events(vec![RawEvent { origin: Arc::clone(&origin), line: line.to_owned() }]));
     for input in std::iter::once(content).chain(events) {
         for effect in engine.apply(Stamp { position, now }, &input) {
             match effect.kind {
@@ -61,9 +61,12 @@ fn shipped() -> &'static Arc<Content> {
     SHIPPED.get_or_init(|| {
         let mut files = Vec::new();
         for kind in ["mappings", "rules"] {
-            files.extend(below(&Path::new(CONTENT).join(kind)).into_iter().filter(|p| !is_case(p)).map(|path| {
-                ContentFile { path: name_of(&path), text: read(&path) }
-            }));
+            files.extend(
+                below(&Path::new(CONTENT).join(kind))
+                    .into_iter()
+                    .filter(|p| !is_case(p))
+                    .map(|path| ContentFile { path: name_of(&path), text: read(&path) }),
+            );
         }
         let content = Content::compile(files);
         let refused: Vec<String> = content.refused.iter().map(ToString::to_string).collect();
@@ -125,11 +128,17 @@ fn every_rule_says_what_the_house_asks_of_it() {
         must(titles.insert(rule.title.clone()), "its title is another's too");
         must(rule.title.len() <= 100, "its title is longer than a line");
         must(rule.description.len() >= 40, "its description says too little");
-        must(!rule.author.is_empty() && rule.date.is_some() && rule.status.is_some(), "author, date or status is missing");
+        must(
+            !rule.author.is_empty() && rule.date.is_some() && rule.status.is_some(),
+            "author, date or status is missing",
+        );
         must(rule.level.is_some(), "its level is missing");
         must(rule.silent || !rule.falsepositives.is_empty(), "it does not say what it gets wrong");
-        let (tactics, techniques): (Vec<&str>, Vec<&str>) =
-            rule.tags.iter().map(|tag| tag.strip_prefix("attack.").unwrap_or(tag)).partition(|t| Tactic::from_slug(t).is_some());
+        let (tactics, techniques): (Vec<&str>, Vec<&str>) = rule
+            .tags
+            .iter()
+            .map(|tag| tag.strip_prefix("attack.").unwrap_or(tag))
+            .partition(|t| Tactic::from_slug(t).is_some());
         must(!tactics.is_empty(), "it names no tactic");
         must(techniques.iter().any(|t| t.parse::<Technique>().is_ok()), "it names no technique");
         let known = |tag: &&str| tag.parse::<Technique>().is_ok() || tag.starts_with("cve.");

@@ -70,7 +70,8 @@ fn the_demonstration_raises_every_class_in_one_threat() {
     assert!(outcome.refused.is_empty(), "{:?}", outcome.refused);
     let classes: BTreeSet<&str> = outcome.detections.iter().filter_map(|d| d.class.as_deref()).collect();
     assert_eq!(classes.into_iter().collect::<Vec<_>>(), CLASSES);
-    let open: Vec<_> = outcome.threats.values().filter(|t| t.state == ThreatState::Open && t.severity >= Severity::Medium).collect();
+    let open: Vec<_> =
+        outcome.threats.values().filter(|t| t.state == ThreatState::Open && t.severity >= Severity::Medium).collect();
     let titles: Vec<_> = open.iter().map(|t| format!("{}: {:?}", t.title, t.entities)).collect();
     assert!(open.len() == 1, "{} threats: {titles:#?}", open.len());
     let names: Vec<&str> = open[0].entities.iter().map(vertice_model::Entity::name).collect();

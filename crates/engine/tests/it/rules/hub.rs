@@ -26,8 +26,16 @@ const ATTACKS: [(&str, &str, &[&str]); 17] = [
     ("suricata-eve-detect/suricata-eve-detect.log", "rules/command_and_control/grave_signature.yml", &["1.2.3.4"]),
     ("nginx-http-path-traversal/nginx-http-path-traversal.log", "rules/web/path_traversal.yml", &["127.0.0.1"]),
     ("nginx-http-xss-probing/nginx-http-xss-probing.log", "rules/web/cross_site_scripting.yml", &["127.0.0.1"]),
-    ("nginx-http-sensitive-files/nginx-http-sensitive-files.log", "rules/web/sensitive_file_probing.yml", &["127.0.0.1"]),
-    ("apache2-http-sensitive-files/apache2-http-sensitive-files.log", "rules/web/sensitive_file_probing.yml", &["172.17.0.1"]),
+    (
+        "nginx-http-sensitive-files/nginx-http-sensitive-files.log",
+        "rules/web/sensitive_file_probing.yml",
+        &["127.0.0.1"],
+    ),
+    (
+        "apache2-http-sensitive-files/apache2-http-sensitive-files.log",
+        "rules/web/sensitive_file_probing.yml",
+        &["172.17.0.1"],
+    ),
     ("http-wordpress_wpconfig/http-wordpress_wpconfig.log", "rules/web/sensitive_file_probing.yml", &["167.71.13.196"]),
     ("http-wordpress-scan/http-wordpress-scan.log", "rules/web/wordpress_scan.yml", &["127.0.0.1", "192.168.1.1"]),
     (
@@ -35,12 +43,17 @@ const ATTACKS: [(&str, &str, &[&str]); 17] = [
         "rules/web/log4shell.yml",
         &["192.168.1.3", "192.168.1.4", "192.168.1.5"],
     ),
-    ("nginx-http-open-proxy/nginx-http-open-proxy.log", "rules/web/open_proxy_probing.yml", &["127.0.0.1", "127.0.0.2"]),
+    (
+        "nginx-http-open-proxy/nginx-http-open-proxy.log",
+        "rules/web/open_proxy_probing.yml",
+        &["127.0.0.1", "127.0.0.2"],
+    ),
     ("http-dos-random-uri/http_dos_random_uri.log", "rules/scanning/web_probing.yml", &["127.0.0.1"]),
 ];
 
 /// Logs in which nobody does anything: no rule of ours may say `medium`.
-const QUIET: [&str; 3] = ["sshd-logs-fp/sshd-logs.log", "pam-logs/pam-logs.log", "sshd-impossible-travel/sshd-success-logs.log"];
+const QUIET: [&str; 3] =
+    ["sshd-logs-fp/sshd-logs.log", "pam-logs/pam-logs.log", "sshd-impossible-travel/sshd-success-logs.log"];
 
 #[test]
 fn our_rules_blame_whom_others_blame() {
@@ -52,9 +65,12 @@ fn our_rules_blame_whom_others_blame() {
     let mut wrong = Vec::new();
     for (log, file, blamed) in ATTACKS {
         let text = std::fs::read_to_string(Path::new(DATA).join(log)).unwrap_or_else(|e| panic!("{log}: {e}"));
-        let outcome = play("2026-03-02T12:00:00Z".parse().unwrap(), text.lines().filter(|line| !line.trim().is_empty()));
+        let outcome =
+            play("2026-03-02T12:00:00Z".parse().unwrap(), text.lines().filter(|line| !line.trim().is_empty()));
         for who in blamed {
-            let about = |d: &&vertice_model::Detection| d.entity.name() == *who && rules.get(&d.rule_id).is_some_and(|f| f == file);
+            let about = |d: &&vertice_model::Detection| {
+                d.entity.name() == *who && rules.get(&d.rule_id).is_some_and(|f| f == file)
+            };
             if outcome.detections.iter().find(about).is_none() {
                 let others: Vec<_> = outcome.detections.iter().map(|d| (&d.rule_title, d.entity.name())).collect();
                 wrong.push(format!("{log}: {file} does not blame {who}; there are {others:?}"));
@@ -63,7 +79,8 @@ fn our_rules_blame_whom_others_blame() {
     }
     for log in QUIET {
         let text = std::fs::read_to_string(Path::new(DATA).join(log)).unwrap_or_else(|e| panic!("{log}: {e}"));
-        let outcome = play("2026-03-02T12:00:00Z".parse().unwrap(), text.lines().filter(|line| !line.trim().is_empty()));
+        let outcome =
+            play("2026-03-02T12:00:00Z".parse().unwrap(), text.lines().filter(|line| !line.trim().is_empty()));
         wrong.extend(outcome.detections.iter().filter(|d| d.is_threat).map(|d| format!("{log}: {}", d.rule_title)));
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
