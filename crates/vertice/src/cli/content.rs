@@ -6,11 +6,12 @@ use anyhow::Result;
 use clap::Subcommand;
 use serde_json::{Value, json};
 use vertice_engine::{Content, ContentFile};
+use vertice_model::Severity;
 
 use super::Failure;
 use super::client::{Client, segment};
 use super::output::{Format, Out, Table, Tint};
-use super::records::{List, Paging, cell, facts, severity_cell, show, text, words};
+use super::records::{List, Paging, cell, confidence, confidence_cell, facts, items, severity_cell, show, text, words};
 use crate::content::of_kind;
 
 /// One of the three kinds of content, by the name of its folder.
@@ -22,17 +23,52 @@ pub enum Kind {
 }
 
 #[derive(Debug, Subcommand)]
-pub enum Verb {
-    /// List those in force
+pub enum RulesVerb {
+    /// List the rules in force
+    #[command(
+        after_help = "Examples:\n  vertice rules list --technique T1110\n  vertice rules list --title powershell --all"
+    )]
     List {
+        /// Only those at least this bad: info, low, medium, high, critical
+        #[arg(long)]
+        severity: Option<Severity>,
+        /// Only those of this class, such as brute_force_detected
+        #[arg(long)]
+        class: Option<String>,
+        /// Only those with this ATT&CK technique, or a sub-technique of it
+        #[arg(long, value_name = "ID")]
+        technique: Option<String>,
+        /// Only those with this in their title
+        #[arg(long, value_name = "TEXT")]
+        title: Option<String>,
         #[command(flatten)]
         paging: Paging,
     },
-    /// Show one of those in force
+    /// Show one of the rules in force
     Show {
         /// Its id
         id: String,
     },
+    #[command(flatten)]
+    Check(CheckVerb),
+}
+
+#[derive(Debug, Subcommand)]
+pub enum PlaybooksVerb {
+    /// List the playbooks in force
+    List,
+    /// Show one of the playbooks in force: when it is due, and what it does
+    Show {
+        /// Its id: the name of its file without the ending
+        id: String,
+    },
+    #[command(flatten)]
+    Check(CheckVerb),
+}
+
+/// What can be done with each kind without a server.
+#[derive(Debug, Subcommand)]
+pub enum CheckVerb {
     /// Compile files and name what is refused, with line and reason
     #[command(after_help = "Needs no server. Exit code 6 when any file is refused.")]
     Check {
@@ -42,13 +78,47 @@ pub enum Verb {
     },
 }
 
-/// Lists, shows or checks one kind of content.
-pub fn run(kind: Kind, verb: Verb, client: &Client, out: &mut Out) -> Result<()> {
-    match verb {
-        Verb::List { paging } => kind.list(paging, client, out),
-        Verb::Show { id } => kind.show(&id, client, out),
-        Verb::Check { paths } => kind.check(&paths, out),
+impl CheckVerb {
+    /// Checks files of a kind.
+    pub fn run(&self, kind: Kind, out: &mut Out) -> Result<()> {
+        let CheckVerb::Check { paths } = self;
+        kind.check(paths, out)
     }
+}
+
+pub fn rules(verb: RulesVerb, client: &Client, out: &mut Out) -> Result<()> {
+    match verb {
+        RulesVerb::List { severity, class, technique, title, paging } => List::new(
+            "/api/v1/rules",
+            rule_table,
+            "No such rules are in force. `vertice doctor` says what was refused.",
+        )
+        .only("severity", severity)
+        .only("class", class)
+        .only("technique", technique)
+        .only("title", title)
+        .print(client, paging, out),
+        RulesVerb::Show { id } => show(&client.get(&format!("/api/v1/rules/{}", segment(&id)), &[])?, out, rule),
+        RulesVerb::Check(check) => check.run(Kind::Rules, out),
+    }
+}
+
+pub fn playbooks(verb: PlaybooksVerb, client: &Client, out: &mut Out) -> Result<()> {
+    const PATH: &str = "/api/v1/playbooks";
+    match verb {
+        PlaybooksVerb::List => {
+            let empty = "No playbooks are in force. `vertice doctor` says what was refused.";
+            List::new(PATH, playbook_table, empty).whole().print(client, Paging::ALL, out)
+        }
+        PlaybooksVerb::Show { id } => show(&client.get(&format!("{PATH}/{}", segment(&id)), &[])?, out, playbook),
+        PlaybooksVerb::Check(check) => check.run(Kind::Playbooks, out),
+    }
+}
+
+/// Lists the mappings in force.
+pub fn mappings(client: &Client, out: &mut Out) -> Result<()> {
+    let empty = "No mappings are in force. `vertice doctor` says what was refused.";
+    List::new("/api/v1/mappings", mapping_table, empty).whole().print(client, Paging::ALL, out)
 }
 
 impl Kind {
@@ -58,33 +128,6 @@ impl Kind {
             Kind::Mappings => "mappings",
             Kind::Playbooks => "playbooks",
         }
-    }
-
-    fn table(self) -> fn(&[Value]) -> Table {
-        match self {
-            Kind::Rules => rules,
-            Kind::Mappings => mappings,
-            Kind::Playbooks => playbooks,
-        }
-    }
-
-    const fn path(self) -> &'static str {
-        match self {
-            Kind::Rules => "/api/v1/rules",
-            Kind::Mappings => "/api/v1/mappings",
-            Kind::Playbooks => "/api/v1/playbooks",
-        }
-    }
-
-    /// Lists or shows what is in force.
-    pub fn list(self, paging: Paging, client: &Client, out: &mut Out) -> Result<()> {
-        let empty = format!("No {} are in force. `vertice doctor` says what was refused.", self.word());
-        List::new(self.path(), self.table(), &empty).print(client, paging, out)
-    }
-
-    /// Shows one of those in force.
-    pub fn show(self, id: &str, client: &Client, out: &mut Out) -> Result<()> {
-        show(&client.get(&format!("{}/{}", self.path(), segment(id)), &[])?, out, print)
     }
 
     /// Compiles files by themselves and says which are refused.
@@ -142,48 +185,100 @@ pub fn counted(n: usize, noun: &str) -> String {
     if n == 1 { format!("1 {noun}") } else { format!("{n} {noun}s") }
 }
 
-fn rules(rules: &[Value]) -> Table {
-    let mut table = Table::new(&["SEVERITY", "TECHNIQUES…", "TITLE…", "ID"]);
+fn rule_table(rules: &[Value]) -> Table {
+    let mut table = Table::new(&["SEVERITY", "SURE", "TECHNIQUES…", "TITLE…", "ID"]);
     for r in rules {
-        let severity = if r.get("severity").is_some() { "/severity" } else { "/level" };
-        table.row(vec![severity_cell(r, severity), cell(r, "/techniques"), cell(r, "/title"), cell(r, "/id")]);
+        table.row(vec![
+            severity_cell(r, "/severity"),
+            confidence_cell(r, "/confidence"),
+            cell(r, "/mitre_techniques"),
+            cell(r, "/title"),
+            cell(r, "/rule_id"),
+        ]);
     }
     table
 }
 
-fn mappings(mappings: &[Value]) -> Table {
-    any(mappings, &["name", "description"])
-}
-
-fn playbooks(playbooks: &[Value]) -> Table {
-    any(playbooks, &["id", "name", "version", "condition", "severity_threshold"])
-}
-
-/// A table of the members that all have, for what has few and short ones.
-fn any(items: &[Value], known: &[&'static str]) -> Table {
-    let present = |name: &&&'static str| items.iter().any(|item| item.get(**name).is_some());
-    let names: Vec<&'static str> = known.iter().filter(present).copied().collect();
-    let mut table = Table::new(&names);
-    for item in items {
-        table.row(names.iter().map(|name| (Tint::None, words(&item[*name]))).collect());
+fn mapping_table(mappings: &[Value]) -> Table {
+    let mut table = Table::new(&["TRIED", "NAME"]);
+    for (i, m) in mappings.iter().enumerate() {
+        table.row(vec![(Tint::None, (i + 1).to_string()), cell(m, "/name")]);
     }
     table
 }
 
-/// A rule or a playbook: what is known of it, then the file as it is written.
-fn print(item: &Value, out: &mut Out) -> Result<()> {
-    let source = ["source", "text", "yaml"].into_iter().find(|name| item.get(*name).is_some_and(Value::is_string));
-    let Some(members) = item.as_object() else { return out.json(item) };
-    let known: Vec<(&str, String)> = members
-        .iter()
-        .filter(|(name, _)| Some(name.as_str()) != source)
-        .map(|(name, value)| (name.as_str(), words(value)))
-        .collect();
-    facts(out, &known)?;
-    match source {
-        Some(name) => out.line("").and_then(|()| out.text(&text(item, &format!("/{name}")))),
-        None => Ok(()),
+fn playbook_table(playbooks: &[Value]) -> Table {
+    let mut table = Table::new(&["ID", "VERSION", "FROM", "SURE", "DUE ON…", "DOES…"]);
+    for p in playbooks {
+        let actions: Vec<String> = items(p, "/actions").iter().map(|a| text(a, "/action_id")).collect();
+        table.row(vec![
+            cell(p, "/playbook_id"),
+            cell(p, "/version"),
+            severity_cell(p, "/severity_threshold"),
+            (Tint::None, format!("{} %", text(p, "/confidence_threshold_percent"))),
+            cell(p, "/condition"),
+            (Tint::None, actions.join(", ")),
+        ]);
     }
+    table
+}
+
+fn rule(r: &Value, out: &mut Out) -> Result<()> {
+    let severity = text(r, "/severity");
+    out.parts(&[(Tint::of_severity(&severity), &severity), (Tint::Bold, &format!("  {}", text(r, "/title")))])?;
+    let source = ["product", "service", "category"].map(|name| text(r, &format!("/log_source/{name}")));
+    facts(
+        out,
+        &[
+            ("rule", text(r, "/rule_id")),
+            ("file", format!("{}:{}", text(r, "/path"), text(r, "/line"))),
+            ("looks at", source.into_iter().filter(|s| !s.is_empty()).collect::<Vec<_>>().join(" ")),
+            ("class", text(r, "/class")),
+            ("sure", confidence(r, "/confidence")),
+            ("techniques", text(r, "/mitre_techniques")),
+            ("tactics", text(r, "/mitre_tactics")),
+            ("counts others", text(r, "/correlation")),
+            ("only counted", text(r, "/silent")),
+            ("status", text(r, "/status")),
+            ("author", text(r, "/author")),
+            ("gets wrong", text(r, "/falsepositives")),
+            ("see", text(r, "/references")),
+        ],
+    )?;
+    out.text(&text(r, "/description"))
+}
+
+fn playbook(p: &Value, out: &mut Out) -> Result<()> {
+    out.parts(&[(Tint::Bold, &text(p, "/name")), (Tint::None, &format!("  {}", text(p, "/version")))])?;
+    out.text(&text(p, "/description"))?;
+    facts(
+        out,
+        &[
+            ("playbook", text(p, "/playbook_id")),
+            ("due on", text(p, "/condition")),
+            (
+                "from",
+                format!("{}, {} % sure", text(p, "/severity_threshold"), text(p, "/confidence_threshold_percent")),
+            ),
+            ("must know", text(p, "/context_requirements")),
+        ],
+    )?;
+    for (i, action) in items(p, "/actions").iter().enumerate() {
+        out.line("")?;
+        out.parts(&[
+            (Tint::Bold, &format!("{}. {}", i + 1, text(action, "/action_id"))),
+            (Tint::Faint, &format!("  {}", text(action, "/action_type"))),
+        ])?;
+        let rest: Vec<(String, String)> = action
+            .as_object()
+            .into_iter()
+            .flatten()
+            .filter(|(name, _)| !["action_id", "action_type"].contains(&name.as_str()))
+            .map(|(name, value)| (format!("   {}", name.replace('_', " ")), words(value)))
+            .collect();
+        facts(out, &rest.iter().map(|(n, v)| (n.as_str(), v.clone())).collect::<Vec<_>>())?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -243,14 +338,23 @@ mod tests {
 
     #[test]
     fn what_is_in_force_is_shown_by_what_is_known_of_it() {
-        let rule = json!({"id": "r-1", "title": "Guessing", "level": "high", "techniques": ["T1110"]});
-        let text = printed(Format::Table, |out| out.table(&rules(&[rule])));
-        assert_eq!(text, "SEVERITY  TECHNIQUES  TITLE     ID\nhigh      T1110       Guessing  r-1\n");
-        let playbook = json!({"id": "p", "name": "P", "version": "1.0", "source": "name: P\nactions: []"});
-        let text = printed(Format::Table, |out| out.table(&playbooks(std::slice::from_ref(&playbook))));
-        assert_eq!(text, "ID  NAME  VERSION\np   P     1.0\n");
-        let text = printed(Format::Table, |out| print(&playbook, out));
-        assert_eq!(text, "id       p\nname     P\nversion  1.0\n\nname: P\nactions: []\n");
-        assert_eq!(printed(Format::Table, |out| out.table(&mappings(&[json!({"name": "sshd"})]))), "NAME\nsshd\n");
+        let r = json!({"rule_id": "r-1", "title": "Guessing", "severity": "high", "confidence": 0.85, "mitre_techniques": ["T1110"],
+            "log_source": {"product": "linux", "service": "sshd"}, "path": "rules/a.yml", "line": 3, "description": "It guesses."});
+        let text = printed(Format::Table, |out| out.table(&rule_table(std::slice::from_ref(&r))));
+        assert_eq!(text, "SEVERITY  SURE  TECHNIQUES  TITLE     ID\nhigh      85 %  T1110       Guessing  r-1\n");
+        let text = printed(Format::Table, |out| rule(&r, out));
+        assert!(text.starts_with("high  Guessing\n") && text.ends_with("It guesses.\n"), "{text}");
+        assert!(text.contains("rules/a.yml:3") && text.contains("linux sshd") && !text.contains("author"), "{text}");
+        let p = json!({"playbook_id": "p", "name": "P", "version": "1.0", "condition": "malware_detected", "severity_threshold": "high",
+            "confidence_threshold_percent": 80, "actions": [{"action_id": "a", "action_type": "notify", "depends_on": ["b"]}]});
+        let text = printed(Format::Table, |out| out.table(&playbook_table(std::slice::from_ref(&p))));
+        assert_eq!(
+            text,
+            "ID  VERSION  FROM  SURE  DUE ON            DOES\np   1.0      high  80 %  malware_detected  a\n"
+        );
+        let text = printed(Format::Table, |out| playbook(&p, out));
+        assert!(text.contains("high, 80 % sure") && text.contains("1. a  notify\n   depends on  b\n"), "{text}");
+        let text = printed(Format::Table, |out| out.table(&mapping_table(&[json!({"name": "sshd"})])));
+        assert_eq!(text, "TRIED  NAME\n1      sshd\n");
     }
 }

@@ -31,7 +31,7 @@ pub fn run(verb: Verb, client: &Client, out: &mut Out) -> Result<()> {
     match verb {
         Verb::List { from, paging } => {
             let empty = "No events. `vertice doctor` says where they come from; `vertice demo` brings its own.";
-            List { cursor: "from", ..List::new(PATH, table, empty) }.starting(from).print(client, paging, out)
+            List { cursor: Some("from"), ..List::new(PATH, table, empty) }.starting(from).print(client, paging, out)
         }
         Verb::Show { position } => show(&client.get(&format!("{PATH}/{position}"), &[])?, out, print),
     }

@@ -14,7 +14,7 @@ use vertice_stream::{Item, Progress};
 
 use super::Failure;
 use super::client::Client;
-use super::content::{self, Kind};
+use super::content::{self, CheckVerb, Kind};
 use super::events::{fields, log_sources};
 use super::output::{Format, Out, Tint};
 use super::records::{entity, facts, text, time};
@@ -22,8 +22,10 @@ use crate::limits;
 
 #[derive(Debug, Subcommand)]
 pub enum Verb {
+    /// List the mappings in force, in the order in which they are tried
+    List,
     #[command(flatten)]
-    Content(content::Verb),
+    Check(CheckVerb),
     /// Read lines and show how each is understood: mapping, time, entity, log sources, fields
     Try(TryArguments),
 }
@@ -48,7 +50,8 @@ pub struct TryArguments {
 /// Runs what needs no configuration. `now` is when lines count as received.
 pub fn run(verb: Verb, client: &Client, now: Timestamp, out: &mut Out) -> Result<()> {
     match verb {
-        Verb::Content(verb) => content::run(Kind::Mappings, verb, client, out),
+        Verb::List => content::mappings(client, out),
+        Verb::Check(check) => check.run(Kind::Mappings, out),
         Verb::Try(arguments) => attempt(&arguments, now, &mut std::io::stdin().lock(), out),
     }
 }

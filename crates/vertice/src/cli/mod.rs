@@ -35,7 +35,6 @@ use crate::clock;
 use crate::config::Config;
 
 use client::Client;
-use content::Kind;
 
 pub use arguments::{DemoArguments, ReplayArguments, UpArguments};
 pub use failure::Failure;
@@ -127,10 +126,10 @@ enum Ask {
     Watch,
     /// What is looked for
     #[command(subcommand)]
-    Rules(content::Verb),
+    Rules(content::RulesVerb),
     /// What is done about it
     #[command(subcommand)]
-    Playbooks(content::Verb),
+    Playbooks(content::PlaybooksVerb),
     /// How each log source becomes fields
     #[command(subcommand)]
     Mappings(mappings::Verb),
@@ -232,8 +231,8 @@ impl Global {
             Ask::Events(verb) => events::run(verb, &client, out),
             Ask::Deadletter(verb) => server::deadletter(&verb, &client, out),
             Ask::Watch => watch::run(&client, out),
-            Ask::Rules(verb) => content::run(Kind::Rules, verb, &client, out),
-            Ask::Playbooks(verb) => content::run(Kind::Playbooks, verb, &client, out),
+            Ask::Rules(verb) => content::rules(verb, &client, out),
+            Ask::Playbooks(verb) => content::playbooks(verb, &client, out),
             Ask::Mappings(verb) => mappings::run(verb, &client, clock::wall(), out),
             Ask::Config(verb) => config::run(verb, self.config.as_deref(), || self.configuration(), out),
             Ask::Doctor => doctor::run(|| self.configuration(), &client, out),

@@ -23,6 +23,11 @@ pub struct Paging {
     pub all: bool,
 }
 
+impl Paging {
+    /// Everything.
+    pub const ALL: Paging = Paging { limit: 50, all: true };
+}
+
 /// In which direction a list is read.
 #[derive(Args, Clone, Copy, Debug)]
 pub struct Order {
@@ -37,8 +42,8 @@ pub struct List<'a> {
     pub path: &'a str,
     /// What of it is wanted.
     pub query: Vec<(&'a str, String)>,
-    /// The name of the parameter that says where a page begins.
-    pub cursor: &'a str,
+    /// The name of the parameter that says where a page begins; `None` of a list that comes as a whole.
+    pub cursor: Option<&'a str>,
     /// Where it begins, if not at its front.
     pub start: Option<String>,
     /// How a table shows it.
@@ -50,13 +55,18 @@ pub struct List<'a> {
 impl<'a> List<'a> {
     /// A list with a `cursor` and nothing left out.
     pub fn new(path: &'a str, table: fn(&[Value]) -> Table, empty: &'a str) -> List<'a> {
-        List { path, query: Vec::new(), cursor: "cursor", start: None, table, empty }
+        List { path, query: Vec::new(), cursor: Some("cursor"), start: None, table, empty }
     }
 
     /// Only what has this property, if one is given.
     pub fn only(mut self, name: &'a str, value: Option<impl ToString>) -> List<'a> {
         self.query.extend(value.map(|v| (name, v.to_string())));
         self
+    }
+
+    /// A list that comes as a whole.
+    pub fn whole(self) -> List<'a> {
+        List { cursor: None, ..self }
     }
 
     /// In this direction.
@@ -109,8 +119,10 @@ impl<'a> List<'a> {
     fn page(&self, client: &Client, wanted: usize, from: Option<&str>) -> Result<super::client::Page, Failure> {
         let limit = wanted.min(limits::PAGE_ITEMS).to_string();
         let mut query: Vec<(&str, &str)> = self.query.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        query.push(("limit", &limit));
-        query.extend(from.map(|from| (self.cursor, from)));
+        if let Some(cursor) = self.cursor {
+            query.push(("limit", &limit));
+            query.extend(from.map(|from| (cursor, from)));
+        }
         client.page(self.path, &query)
     }
 }

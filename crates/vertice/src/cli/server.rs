@@ -6,21 +6,23 @@ use serde_json::Value;
 
 use super::client::Client;
 use super::output::{Format, Out, Table, Tint};
-use super::records::{List, Paging, cell, facts, short_time, words};
+use super::records::{List, Order, Paging, cell, facts, short_time, words};
 
 #[derive(Debug, Subcommand)]
 pub enum DeadletterVerb {
     /// List the events that were accepted and could not be read, with the reason of each
     List {
         #[command(flatten)]
+        order: Order,
+        #[command(flatten)]
         paging: Paging,
     },
 }
 
 pub fn deadletter(verb: &DeadletterVerb, client: &Client, out: &mut Out) -> Result<()> {
-    let DeadletterVerb::List { paging } = verb;
+    let DeadletterVerb::List { order, paging } = verb;
     let empty = "Every event could be read.";
-    List::new("/api/v1/deadletter", refused, empty).print(client, *paging, out)
+    List::new("/api/v1/deadletter", refused, empty).ordered(*order).print(client, *paging, out)
 }
 
 fn refused(events: &[Value]) -> Table {
