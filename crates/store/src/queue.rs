@@ -184,7 +184,12 @@ impl Queue {
 
     /// Refuses everything from now on. What was taken in is still there to be taken out.
     pub(crate) fn stop(&self, stopped: Stopped) {
-        self.lock().stopped.get_or_insert(stopped);
+        let mut state = self.lock();
+        // A failure is worth more than that somebody closed it meanwhile.
+        if state.stopped.as_ref().is_none_or(|known| stopped.fatal && !known.fatal) {
+            state.stopped = Some(stopped);
+        }
+        drop(state);
         self.filled.notify_all();
         self.projected.notify_all();
     }

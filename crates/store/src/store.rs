@@ -84,7 +84,8 @@ impl Store {
             stats: stats.clone(),
             news: news.clone(),
             wal_bytes: options.wal_bytes,
-            wal_used: 0,
+            // What a process that was killed left there counts too.
+            wal_used: std::fs::metadata(sqlite::wal_of(dir)).map_or(0, |m| m.len()),
             owed: Vec::new(),
         };
         let thread = std::thread::Builder::new().name("store-writer".to_owned());

@@ -55,9 +55,37 @@ enum Outcome {
     Kept(bool),
 }
 
+/// Stops the store when the writer ends in a panic, so that nobody waits for an answer for ever.
+struct Alarm {
+    queue: Arc<Queue>,
+    stats: Arc<StoreStats>,
+    news: Arc<News>,
+}
+
+impl Alarm {
+    /// Refuses everything that waits and everything that comes.
+    fn ring(&self, stopped: Stopped) {
+        self.stats.fatal.store(1, Relaxed);
+        self.queue.stop(stopped.clone());
+        let error = SubmitError::Stopped(stopped.clone());
+        let waiting = std::iter::from_fn(|| self.queue.take(Some(Duration::ZERO), 0)).flatten();
+        waiting.for_each(|command| refuse(command, &error));
+        self.news.failed.send_replace(Some(stopped));
+    }
+}
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.ring(Stopped { reason: "the writer has panicked".into(), fatal: true });
+        }
+    }
+}
+
 impl Writer {
     /// Writes until the queue is stopped and empty, or the disk fails.
     pub(crate) fn run(mut self) {
+        let alarm = Alarm { queue: self.queue.clone(), stats: self.stats.clone(), news: self.news.clone() };
         let mut likely = 1;
         loop {
             let wait = (!self.owed.is_empty()).then_some(limits::DISK_FULL_PROBE);
@@ -67,11 +95,11 @@ impl Writer {
                 continue;
             }
             if let Err(stopped) = self.commit(group).and_then(|()| self.checkpoint_if_due()) {
-                return self.fail(stopped);
+                return self.fail(&alarm, stopped);
             }
         }
         if let Err(stopped) = self.close() {
-            self.fail(stopped);
+            self.fail(&alarm, stopped);
         }
     }
 
@@ -227,15 +255,10 @@ impl Writer {
         Stopped { reason: reason.into(), fatal: true }
     }
 
-    /// Refuses everything that waits and everything that comes.
-    fn fail(self, stopped: Stopped) {
-        self.stats.fatal.store(1, Relaxed);
-        self.queue.stop(stopped.clone());
+    fn fail(self, alarm: &Alarm, stopped: Stopped) {
         let error = SubmitError::Stopped(stopped.clone());
-        let owed = self.owed.into_iter().map(|(p, ack)| Command::Project(p, ack));
-        let waiting = std::iter::from_fn(|| self.queue.take(Some(Duration::ZERO), 0)).flatten();
-        owed.chain(waiting).for_each(|command| refuse(command, &error));
-        self.news.failed.send_replace(Some(stopped));
+        self.owed.into_iter().for_each(|(p, ack)| refuse(Command::Project(p, ack), &error));
+        alarm.ring(stopped);
     }
 }
 

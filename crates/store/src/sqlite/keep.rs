@@ -196,3 +196,27 @@ pub(crate) fn snapshot(
     let ok = snapshot_sum(position, version, &found.1) == found.0;
     unless_damaged(found.1, ok, place, name)
 }
+
+/// Reads everything here once, for the sake of its checksum.
+pub(crate) fn verify(db: &Connection, file: &std::path::Path) -> Result<(), ReadError> {
+    let at = |table| Place { file, table };
+    for source in names::<String>(db, at("cursor"), "SELECT source FROM cursor")? {
+        cursor(db, at("cursor"), &source)?;
+    }
+    for key in names::<String>(db, at("meta"), "SELECT key FROM meta")? {
+        meta(db, at("meta"), &key)?;
+    }
+    for key in names::<[u8; 32]>(db, at("idempotency"), "SELECT key FROM idempotency")? {
+        remembered(db, at("idempotency"), &key, Timestamp::default())?;
+    }
+    for (position, version) in snapshots(db, at("snapshot"))? {
+        snapshot(db, at("snapshot"), position, version)?;
+    }
+    api_keys(db, at("api_key")).map(|_| ())
+}
+
+fn names<T: rusqlite::types::FromSql>(db: &Connection, place: Place<'_>, sql: &str) -> Result<Vec<T>, ReadError> {
+    db.prepare(sql)
+        .and_then(|mut s| s.query_map([], |row| row.get(0))?.collect())
+        .map_err(|e| place.error("reading what was kept", "a row", e))
+}

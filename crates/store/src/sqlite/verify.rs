@@ -2,7 +2,7 @@
 
 use rusqlite::Connection;
 
-use super::{Place, log, records};
+use super::{Place, keep, log, records};
 use crate::error::{Damage, ReadError};
 use crate::{Filter, Page, limits};
 
@@ -27,7 +27,7 @@ pub(crate) fn ends(db: &Connection, file: &std::path::Path, head: &super::head::
     Err(Damage { what, ..place.damage("its end", "") }.into())
 }
 
-/// Compares every checksum of the log and of the read model; how many inputs and records there are.
+/// Compares every checksum; how many inputs and records there are.
 pub(crate) fn contents(
     db: &Connection,
     file: &std::path::Path,
@@ -47,5 +47,6 @@ pub(crate) fn contents(
         count += rows.len() as u64;
         page.after = Some(last.effect);
     }
+    keep::verify(db, file)?;
     Ok((head.log_end.0, count))
 }

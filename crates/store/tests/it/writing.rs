@@ -174,3 +174,54 @@ fn cursors_alone_can_be_kept() {
     assert_eq!((accepted.first, accepted.count, accepted.at), (Position(1), 0, Timestamp::from_micros(1_000_000)));
     assert_eq!(store.cursor("s").unwrap(), Some(vec![1, 2]));
 }
+
+#[test]
+fn a_full_queue_is_busy_and_all_that_was_taken_in_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    // The writer asks for the time within each transaction, so whoever holds the clock holds the writer.
+    let held = std::sync::Arc::new(std::sync::Mutex::new(()));
+    let clock = held.clone();
+    let clock = std::sync::Arc::new(move || {
+        let _free = clock.lock().expect("nobody panics while holding it");
+        Timestamp::from_micros(0)
+    });
+    let store = Store::open(dir.path(), clock, Options::default()).unwrap();
+    let hold = held.lock().unwrap();
+    let mut taken_in = Vec::new();
+    let busy = loop {
+        // Polled once: the submission is in the queue, and its answer is still to come.
+        let mut submission = Box::pin(store.submit(numbered(0..1)));
+        let waker = std::task::Waker::noop();
+        match submission.as_mut().poll(&mut std::task::Context::from_waker(waker)) {
+            std::task::Poll::Pending => taken_in.push(submission),
+            std::task::Poll::Ready(answer) => break answer,
+        }
+    };
+    assert!(matches!(busy, Err(SubmitError::Busy { .. })), "{busy:?}");
+    assert!(taken_in.len() >= limits::QUEUE_SUBMISSIONS_MAX);
+    assert_eq!(store.stats().busy.load(Ordering::Relaxed), 1);
+    assert!(store.stats().queue_commands.load(Ordering::Relaxed) >= limits::QUEUE_SUBMISSIONS_MAX as u64);
+    drop(hold);
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let count = taken_in.len() as u64;
+    for submission in taken_in {
+        runtime.block_on(submission).unwrap();
+    }
+    assert_eq!(store.log_end(), Position(count));
+    // Many of them in one transaction: some four groups of single events.
+    assert!(store.stats().commits.load(Ordering::Relaxed) < 20);
+}
+
+#[test]
+fn a_writer_that_panics_stops_the_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = std::sync::Arc::new(|| panic!("the clock is broken"));
+    let store = Store::open(dir.path(), clock, Options::default()).unwrap();
+    let error = store.submit_blocking(numbered(0..1)).unwrap_err();
+    // The writer may still be falling when the answer is lost; what stopped it is known right after.
+    assert!(matches!(error, SubmitError::Stopped(_)), "{error}");
+    let stopped = store.close().unwrap_err();
+    assert!(stopped.fatal && stopped.to_string().contains("panicked"), "{stopped}");
+    assert_eq!(store.failed().borrow().clone(), Some(stopped));
+    assert!(store.project(Position(1), &[]).is_err());
+}
