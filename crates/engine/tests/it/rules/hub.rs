@@ -7,7 +7,7 @@ use super::{files_of_rules, play};
 const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data/crowdsec-hub-tests");
 
 /// A log, and which of our rules must blame whom for what is in it.
-const ATTACKS: [(&str, &str, &[&str]); 17] = [
+const ATTACKS: [(&str, &str, &[&str]); 31] = [
     ("opnsense-sshd/opnsense-sshd.log", "rules/authentication/unknown_account_guessing.yml", &["1.2.3.4"]),
     (
         "sshd-bad-keyexchange-bf/sshd-bad-keyexchange-bf.log",
@@ -49,6 +49,32 @@ const ATTACKS: [(&str, &str, &[&str]); 17] = [
         &["127.0.0.1", "127.0.0.2"],
     ),
     ("http-dos-random-uri/http_dos_random_uri.log", "rules/scanning/web_probing.yml", &["127.0.0.1"]),
+    ("http-dos-random-uri/http_dos_random_uri.log", "rules/web/request_flood.yml", &["127.0.0.1"]),
+    ("http-dos-switching-ua/http-dos-switching-ua.log", "rules/scanning/changing_user_agents.yml", &["1.2.3.4"]),
+    ("nginx_req_limit_exceeded/nginx_req_limit_exceeded.log", "rules/web/rate_limit_exceeded.yml", &["::1"]),
+    ("nginx-http-generic-bf/nginx-http-generic-bf.log", "rules/authentication/password_guessing.yml", &["127.0.0.1"]),
+    ("apache-guacamole_bf/apache-guacamole_bf.log", "rules/authentication/password_guessing.yml", &["127.0.0.1"]),
+    ("authelia-bf/authelia-bf.log", "rules/authentication/password_guessing.yml", &["1.1.1.1"]),
+    ("pgsql-logs/pgsql-logs.log", "rules/authentication/password_guessing.yml", &["1.2.3.4"]),
+    ("vsftpd-bf/vsftpd-bf.log", "rules/authentication/password_guessing.yml", &["93.24.101.89"]),
+    (
+        "bunkerweb-http-sensitive-files/bunkerweb-http-sensitive-files.log",
+        "rules/web/sensitive_file_probing.yml",
+        &["127.0.0.1"],
+    ),
+    (
+        "litespeed-http-sensitive-files/litespeed-http-sensitive-files.log",
+        "rules/web/sensitive_file_probing.yml",
+        &["192.168.9.163"],
+    ),
+    ("traefik_base-http-scenario/traefik_base-http-scenario.log", "rules/scanning/web_probing.yml", &["172.17.0.1"]),
+    ("traefik_base-http-scenario/traefik_base-http-scenario.log", "rules/web/path_traversal.yml", &["172.17.0.1"]),
+    ("traefik_base-http-scenario/traefik_base-http-scenario.log", "rules/web/open_proxy_probing.yml", &["172.17.0.1"]),
+    (
+        "traefik_base-http-scenario/traefik_base-http-scenario.log",
+        "rules/scanning/attack_tool_user_agent.yml",
+        &["172.17.0.1"],
+    ),
 ];
 
 /// Logs in which nobody does anything: no rule of ours may say `medium`.
