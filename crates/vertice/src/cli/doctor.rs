@@ -297,3 +297,135 @@ fn server(listen: SocketAddr, client: &Client) -> Vec<Finding> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use vertice_stream::Missing;
+
+    use super::*;
+    use crate::cli::output::tests::printed;
+
+    fn levels(findings: &[Finding]) -> Vec<Level> {
+        findings.iter().map(|f| f.level).collect()
+    }
+
+    fn config() -> Config {
+        crate::config::load(None, |_| None).unwrap()
+    }
+
+    #[test]
+    fn findings_say_what_to_do() {
+        let findings = [Finding::ok("a", "good"), Finding::fail("b", "bad \x1b", "mend it")];
+        let text = printed(Format::Table, |out| print(&findings, out));
+        assert_eq!(text, "ok    a              good\nfail  b              bad ␛\n                     → mend it\n");
+        let json: Value = serde_json::from_str(&printed(Format::Json, |out| print(&findings, out))).unwrap();
+        assert_eq!(json[1], json!({"about": "b", "level": "fail", "what": "bad \u{1b}", "todo": "mend it"}));
+    }
+
+    #[test]
+    fn a_configuration_that_can_not_be_read_is_a_failure() {
+        let client = Client::new("http://127.0.0.1:1", None).unwrap();
+        let mut failure = None;
+        let text = printed(Format::Table, |out| {
+            failure = run(|| anyhow::bail!("line 3: no"), &client, out).err();
+            Ok(())
+        });
+        assert!(text.contains("line 3: no"), "{text}");
+        assert_eq!(super::super::failure::exit_code(&failure.unwrap()), 1);
+    }
+
+    #[test]
+    fn a_data_directory_is_looked_at_and_left_as_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let missing = dir.path().join("a/b");
+        assert!(data(&missing)[0].what.contains("will be made"), "{:?}", data(&missing));
+        assert!(data(dir.path())[0].what.contains("can be written"));
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+        assert_eq!(nearest(Path::new("no/such")), Path::new("."));
+        let file = dir.path().join("file");
+        std::fs::File::create(&file).unwrap();
+        assert_eq!(nearest(&file), dir.path());
+    }
+
+    #[test]
+    fn free_space_has_two_bounds() {
+        let of = |bytes| free(bytes).level;
+        assert_eq!(of(limits::DISK_FREE_FAIL - 1), Level::Fail);
+        assert_eq!((of(limits::DISK_FREE_FAIL), of(limits::DISK_FREE_WARN)), (Level::Warn, Level::Ok));
+    }
+
+    #[test]
+    fn a_store_is_opened_unless_somebody_has_it() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(store(dir.path())[0].what.contains("none yet"));
+        let open = || Store::open(dir.path(), Arc::new(clock::wall), Options::default()).unwrap();
+        let held = open();
+        assert!(store(dir.path())[0].what.contains("in use by"), "{:?}", store(dir.path()));
+        held.append_blocking(vertice_engine::Input::Tick).unwrap();
+        held.close().unwrap();
+        drop(held);
+        let found = store(dir.path());
+        assert_eq!(levels(&found), [Level::Ok, Level::Ok], "{found:?}");
+        assert!(found[0].what.contains("ends at position 1, 1 of it yet"), "{found:?}");
+    }
+
+    #[test]
+    fn a_clock_behind_the_log_is_named() {
+        let now = Timestamp::from_seconds(1_000_000);
+        assert_eq!(clock_against(now.plus_seconds(limits::CLOCK_BEHIND_S), now).level, Level::Ok);
+        assert_eq!(clock_against(now.plus_seconds(limits::CLOCK_BEHIND_S + 1), now).level, Level::Warn);
+    }
+
+    #[test]
+    fn refused_content_is_named_and_the_rest_counted() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = config();
+        config.content.rules = vec![dir.path().join("none")];
+        assert_eq!(levels(&of_content(&config)), [Level::Fail]);
+        config.content.rules = vec![dir.path().to_owned()];
+        std::io::Write::write_all(&mut std::fs::File::create(dir.path().join("bad.yml")).unwrap(), b"title: x\n")
+            .unwrap();
+        let found = of_content(&config);
+        assert!(found[0].level == Level::Warn && found[1].what.contains("bad.yml:1: "), "{found:?}");
+    }
+
+    #[test]
+    fn sources_are_named_whether_they_can_be_read_or_not() {
+        let mut config = config();
+        config.sources.local = false;
+        config.sources.files = vec!["no/such.log".into(), file!().into(), env!("CARGO_MANIFEST_DIR").into()];
+        config.sources.syslog_udp = "127.0.0.1:5514".into();
+        config.sources.syslog_tcp = "everywhere".into();
+        let found = sources(&config);
+        assert_eq!(
+            (found[0].level, found[3].level, found[4].level),
+            (Level::Warn, Level::Ok, Level::Fail),
+            "{found:?}"
+        );
+        let missing =
+            |reason: &'static str| Missing { what: "auditd", path: "/audit.log".into(), reason: reason.into() };
+        let none = local(Discovered {
+            sources: Vec::new(),
+            missing: vec![missing("not there"), missing("we may not read it")],
+        });
+        assert_eq!(levels(&none), [Level::Warn, Level::Warn]);
+        assert!(none[1].what.contains("looked for /audit.log") && none[1].todo.contains("vertice demo"), "{none:?}");
+        let sources = vec![
+            Local::File { what: "nginx", path: "/access.log".into() },
+            Local::Journal { program: "/usr/bin/journalctl".into() },
+        ];
+        assert_eq!(levels(&local(Discovered { sources, missing: vec![missing("not there")] })), [Level::Ok, Level::Ok]);
+    }
+
+    #[test]
+    fn a_port_that_another_program_has_is_no_place_for_a_server() {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = taken.local_addr().unwrap();
+        // Nothing listens at the client's address by now.
+        let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let client = Client::new(&format!("http://{gone}"), None).unwrap();
+        assert_eq!(levels(&server(address, &client)), [Level::Fail]);
+        drop(taken);
+        assert_eq!(levels(&server(address, &client)), [Level::Ok]);
+    }
+}

@@ -38,7 +38,7 @@ use client::Client;
 
 pub use arguments::{DemoArguments, ReplayArguments, UpArguments};
 pub use failure::Failure;
-pub use output::{Format, Out, Table, Tint, plain};
+pub use output::{Format, Out, plain};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -205,7 +205,7 @@ fn dispatch(cli: Cli, start: impl Fn(Start, Config) -> Result<()>) -> Result<()>
             start(Start::Replay(arguments, global.output), config)
         }
         Command::Demo(arguments) => start(Start::Demo(arguments), global.configuration()?),
-        Command::Ask(ask) => global.answer(ask),
+        Command::Ask(ask) => global.answer(ask, &mut standard_output(global.output)),
     }
 }
 
@@ -218,9 +218,8 @@ impl Global {
         Client::new(&self.url, self.key.clone())
     }
 
-    fn answer(&self, ask: Ask) -> Result<()> {
-        let mut out = standard_output(self.output);
-        let (client, out) = (self.client()?, &mut out);
+    fn answer(&self, ask: Ask, out: &mut Out) -> Result<()> {
+        let client = self.client()?;
         match ask {
             Ask::Detections(verb) => detections::run(verb, &client, out),
             Ask::Explain(arguments) => explain::run(&arguments, &client, out),
@@ -253,13 +252,4 @@ pub fn standard_output(format: Format) -> Out {
 }
 
 #[cfg(test)]
-mod tests {
-    use clap::CommandFactory as _;
-
-    use super::*;
-
-    #[test]
-    fn the_command_line_is_sound() {
-        Cli::command().debug_assert();
-    }
-}
+mod tests;
