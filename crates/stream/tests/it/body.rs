@@ -58,11 +58,11 @@ fn gzip_is_unpacked_and_a_bad_one_named() {
 fn a_body_has_a_size_packed_and_unpacked() {
     let large = vec![b' '; BODY_BYTES_MAX + 1];
     assert_eq!(split(&large, JSON, None).unwrap_err(), BodyError::TooLarge);
-    assert_eq!(split(&gzip(&large), JSON, Some("gzip")).unwrap_err(), BodyError::TooLarge);
-    assert_eq!(split(&gzip(&large[1..]), JSON, Some("gzip")).unwrap().events.len(), 0);
+    let blank = gzip(&large[..BODY_BYTES_MAX / 32]);
+    assert_eq!(split(&blank.repeat(32), JSON, Some("gzip")).unwrap().events.len(), 0);
+    assert_eq!(split(&[blank.repeat(32), gzip(b" ")].concat(), JSON, Some("gzip")).unwrap_err(), BodyError::TooLarge);
     // A bomb: 1 GiB in 1 MiB.
-    let zeros = gzip(&vec![0; 1 << 20]);
-    assert_eq!(split(&zeros.repeat(1024), JSON, Some("gzip")).unwrap_err(), BodyError::TooLarge);
+    assert_eq!(split(&blank.repeat(1024), JSON, Some("gzip")).unwrap_err(), BodyError::TooLarge);
 }
 
 #[test]

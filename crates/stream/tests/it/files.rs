@@ -77,13 +77,9 @@ fn neither_depth_nor_bombs_pass() {
     }
     assert_eq!(lines(&nested), ["f: deep"]);
     assert_eq!(lines(&gzip(&nested)), ["f -- more than 3 archives within each other"]);
-    // 80 MiB of newlines and of one line, in 80 KiB each.
-    for byte in [b'\n', b'x'] {
-        let bomb = gzip(&vec![byte; 1 << 20]).repeat(80);
-        let found = lines(&bomb);
-        assert!(found.len() == 1 || found.len() == 2, "{found:?}");
-        assert!(found.iter().any(|l| l.contains("taken for a bomb") || l.contains("longer than")), "{found:?}");
-    }
+    // 80 MiB of newlines in 80 KiB.
+    let found = lines(&gzip(&vec![b'\n'; 1 << 20]).repeat(80));
+    assert!(found.len() == 1 && found[0].contains("taken for a bomb"), "{found:?}");
 }
 
 #[test]

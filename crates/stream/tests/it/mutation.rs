@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use vertice_model::limits::RAW_EVENT_BYTES_MAX;
+use vertice_stream::follow::{Begin, Follow, Tail};
+use vertice_stream::syslog::{Frame, Frames};
 use vertice_stream::{Item, Records, split_body};
 
-use crate::support::{gzip, read_bytes, shared, tar, zip};
+use crate::support::{gzip, read_bytes, shared, tar, write, zip};
 
 /// A small generator with a fixed seed, so that a failure can be repeated (xorshift64*, Marsaglia 2003).
 struct Dice(u64);
@@ -125,6 +127,47 @@ fn event_logs_survive() {
             if let Item::Event(event) = item {
                 check_record(&event.line);
             }
+        }
+    }
+}
+
+#[test]
+fn syslog_frames_survive_and_do_not_depend_on_the_pieces() {
+    const STREAM: &[u8] =
+        b"<34>1 2026-01-01T00:00:00Z h sshd 1 - - x\n22 <13>Jan  1 00:00:00 h a\n{\"a\":1}\n9 <34>b\nc";
+    let mut dice = Dice(5);
+    for _ in 0..rounds() {
+        let bytes = dice.mutate(STREAM);
+        let read = |step: usize| {
+            let (mut frames, mut found) = (Frames::default(), Vec::new());
+            bytes.chunks(step).for_each(|piece| frames.push(piece, &mut |frame| found.push(frame)));
+            frames.finish(&mut |frame| found.push(frame));
+            found
+        };
+        let whole = read(usize::MAX);
+        assert_eq!(whole, read(1 + dice.roll(9)));
+        for frame in whole {
+            match frame {
+                Frame::Line(line) => check_record(&line),
+                Frame::Refused(reason) => assert!(!reason.is_empty()),
+            }
+        }
+    }
+}
+
+#[test]
+fn cursors_survive() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a.log");
+    write(&path, b"one\ntwo\n");
+    let follow = |cursor| Follow { path: path.clone(), begin: Begin::Start, cursor, poll: std::time::Duration::ZERO };
+    let good = Tail::new(follow(None)).look().unwrap().unwrap().cursor.unwrap().value;
+    let mut dice = Dice(6);
+    for _ in 0..rounds() / 10 {
+        let cursor = String::from_utf8_lossy(&dice.mutate(good.as_bytes())).into_owned();
+        let mut tail = Tail::new(follow(Some(cursor)));
+        while let Some(batch) = tail.look().unwrap() {
+            assert!(batch.events.len() <= 2);
         }
     }
 }
