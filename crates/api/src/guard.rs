@@ -53,11 +53,11 @@ pub(crate) async fn admit(State(inner): State<Arc<Inner>>, mut request: Request,
             }
             next.run(request).await
         }
-        Err(problem) => (*problem).into_response(),
+        Err(problem) => problem.into_response(),
     }
 }
 
-fn judge(inner: &Inner, request: &Request) -> Result<Option<Principal>, Box<Problem>> {
+fn judge(inner: &Inner, request: &Request) -> Result<Option<Principal>, Problem> {
     let access = &inner.api.access;
     if access.loopback {
         from_this_machine(request)?;
@@ -65,14 +65,14 @@ fn judge(inner: &Inner, request: &Request) -> Result<Option<Principal>, Box<Prob
     let caller = match presented(request.headers())? {
         Some(secret) => match access.whose(secret) {
             Some(principal) => Some(principal),
-            None => return Err(Box::new(wrong_key(inner))),
+            None => return Err(wrong_key(inner)),
         },
         None => None,
     };
     let public = request.uri().path() == "/health";
     if caller.is_none() && access.policy == KeyPolicy::Always && !public {
         inner.api.metrics.auth_failed("missing");
-        return Err(Box::new(key_needed()));
+        return Err(key_needed());
     }
     Ok(caller)
 }
@@ -87,8 +87,8 @@ fn wrong_key(inner: &Inner) -> Problem {
 }
 
 /// The key that a request brings, if any.
-fn presented(headers: &HeaderMap) -> Result<Option<&str>, Box<Problem>> {
-    let bad = |detail: &str| Box::new(Problem::new(Kind::Unauthorized, detail));
+fn presented(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+    let bad = |detail: &str| Problem::new(Kind::Unauthorized, detail);
     if let Some(value) = headers.get("x-api-key") {
         return value.to_str().map(|key| Some(key.trim())).map_err(|_| bad("X-Api-Key is no text"));
     }
@@ -101,17 +101,16 @@ fn presented(headers: &HeaderMap) -> Result<Option<&str>, Box<Problem>> {
 }
 
 /// Refuses what a web page of somebody else would send.
-fn from_this_machine(request: &Request) -> Result<(), Box<Problem>> {
+fn from_this_machine(request: &Request) -> Result<(), Problem> {
     let headers = request.headers();
-    let forbidden = |detail: String| Box::new(Problem::new(Kind::Forbidden, detail));
+    let forbidden = |detail: String| Problem::new(Kind::Forbidden, detail);
     let named = headers.get(header::HOST).map(|h| h.to_str().unwrap_or("?").to_owned());
     let host = request.uri().authority().map(|a| a.as_str().to_owned()).or(named);
-    if let Some(host) = &host {
-        if !is_loopback_name(host) {
-            let detail =
-                format!("this listener is for this machine only and does not answer for the host {}", cut(host));
-            return Err(forbidden(detail));
-        }
+    if let Some(host) = &host
+        && !is_loopback_name(host)
+    {
+        let detail = format!("this listener is for this machine only and does not answer for the host {}", cut(host));
+        return Err(forbidden(detail));
     }
     if let Some(origin) = headers.get(header::ORIGIN) {
         let origin = origin.to_str().unwrap_or("?");

@@ -12,6 +12,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
+use vertice_engine::decide::verb::Verb;
 use vertice_model::Severity;
 use vertice_store::Store;
 
@@ -59,8 +60,6 @@ pub struct Metrics {
     requests: Counters,
     auth_failures: Counters,
     pub(crate) streams: Gauge,
-    pub(crate) connections: Gauge,
-    pub(crate) connections_refused: Counter,
 }
 
 impl Metrics {
@@ -83,8 +82,6 @@ impl Metrics {
             requests: Counters::default(),
             auth_failures: Counters::default(),
             streams: Gauge::default(),
-            connections: Gauge::default(),
-            connections_refused: Counter::default(),
         };
         metrics.name_contract();
         metrics.name_own();
@@ -150,12 +147,6 @@ impl Metrics {
             self.auth_failures.family.clone(),
         );
         r.register("vertice_api_streams", "Open live streams", self.streams.clone());
-        r.register("vertice_api_connections", "Open connections", self.connections.clone());
-        r.register(
-            "vertice_api_connections_waited",
-            "Connections that had to wait because there were too many",
-            self.connections_refused.clone(),
-        );
     }
 
     /// Gives every series of a closed set its zero, so that a rate can be taken from the first increase.
@@ -165,6 +156,10 @@ impl Metrics {
         }
         for approved in ["true", "false"] {
             self.approvals.add("approved", approved, 0);
+        }
+        for verb in Verb::ALL {
+            self.executed.add("action_type", verb.as_str(), 0);
+            self.simulated.add("action_type", verb.as_str(), 0);
         }
         for reason in ["missing", "wrong"] {
             self.auth_failures.add("reason", reason, 0);
@@ -256,7 +251,7 @@ impl Collector for StoreMetrics {
         let stats = self.store.stats();
         let counters: [(&str, &str, &AtomicU64); 8] = [
             ("vertice_store_commits", "Group commits that succeeded", &stats.commits),
-            ("vertice_store_events", "Events that were made durable", &stats.events),
+            ("vertice_store_positions", "Log positions that were made durable: events and other inputs", &stats.events),
             ("vertice_store_log_bytes", "Bytes written to the log, compressed", &stats.log_bytes),
             ("vertice_store_records", "Records that were projected", &stats.records),
             ("vertice_store_busy", "Submissions refused because the queue was full", &stats.busy),

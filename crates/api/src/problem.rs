@@ -29,9 +29,9 @@ pub struct Problem {
     pub instance: Option<String>,
     /// What else there is to know.
     #[serde(flatten)]
-    pub more: Map<String, Value>,
+    pub more: Box<Map<String, Value>>,
     #[serde(skip)]
-    retry_after: Option<Duration>,
+    retry_after_s: Option<u16>,
 }
 
 /// The kinds of problems.
@@ -142,8 +142,8 @@ impl Problem {
             status: status.as_u16(),
             detail: detail.into(),
             instance: None,
-            more: Map::new(),
-            retry_after: None,
+            more: Box::default(),
+            retry_after_s: None,
         }
     }
 
@@ -162,7 +162,8 @@ impl Problem {
     }
 
     pub(crate) fn retry_after(mut self, after: Duration) -> Problem {
-        self.retry_after = Some(after);
+        let seconds = after.as_millis().div_ceil(1_000).max(1);
+        self.retry_after_s = Some(u16::try_from(seconds).unwrap_or(u16::MAX));
         self
     }
 
@@ -177,8 +178,7 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = status.into_response();
-        if let Some(after) = self.retry_after {
-            let seconds = after.as_millis().div_ceil(1_000).max(1) as u64;
+        if let Some(seconds) = self.retry_after_s {
             response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
         }
         if status == StatusCode::UNAUTHORIZED {

@@ -42,7 +42,7 @@ pub(crate) struct Params {
 }
 
 /// Containments. In observe mode each is `simulated`.
-#[utoipa::path(get, path = "/api/v1/defense/containments", tag = "defense", params(Params), responses(
+#[utoipa::path(get, path = "/api/v1/defense/containments", operation_id = "list_containments", tag = "defense", params(Params), responses(
     (status = OK, body = Page<Containment>),
     (status = BAD_REQUEST, body = Problem, content_type = "application/problem+json"),
 ))]
@@ -60,7 +60,7 @@ pub(crate) async fn list(api: Shared, Query(p): Query<Params>) -> Result<Respons
 }
 
 /// One containment, by its id or the beginning of it.
-#[utoipa::path(get, path = "/api/v1/defense/containments/{id}", tag = "defense",
+#[utoipa::path(get, path = "/api/v1/defense/containments/{id}", operation_id = "get_containment", tag = "defense",
     params(("id" = String, Path, description = "The id, or at least four characters of its beginning")),
     responses(
         (status = OK, body = Containment),

@@ -39,7 +39,7 @@ pub(crate) struct RefusedFile {
 }
 
 /// The content in force, and what was refused of it.
-#[utoipa::path(get, path = "/api/v1/content", tag = "content", responses((status = OK, body = InForce)))]
+#[utoipa::path(get, path = "/api/v1/content", operation_id = "get_content", tag = "content", responses((status = OK, body = InForce)))]
 pub(crate) async fn content(api: Shared, _: Query<NoParams>) -> Response {
     let content = api.api.content.borrow().clone();
     let refused =
@@ -112,7 +112,7 @@ pub(crate) struct RuleParams {
 }
 
 /// Rules in force, in the order in which they were read.
-#[utoipa::path(get, path = "/api/v1/rules", tag = "content", params(RuleParams), responses(
+#[utoipa::path(get, path = "/api/v1/rules", operation_id = "list_rules", tag = "content", params(RuleParams), responses(
     (status = OK, body = Page<RuleView>),
     (status = BAD_REQUEST, body = Problem, content_type = "application/problem+json"),
 ))]
@@ -146,7 +146,7 @@ impl RuleParams {
 }
 
 /// One rule, by its id.
-#[utoipa::path(get, path = "/api/v1/rules/{id}", tag = "content",
+#[utoipa::path(get, path = "/api/v1/rules/{id}", operation_id = "get_rule", tag = "content",
     params(("id" = String, Path, description = "The rule's id; its title where it has none")),
     responses(
         (status = OK, body = RuleView),
@@ -198,7 +198,7 @@ pub(crate) struct MappingView {
 }
 
 /// Mappings in force, in the order in which they are tried.
-#[utoipa::path(get, path = "/api/v1/mappings", tag = "content", responses((status = OK, body = Page<MappingView>)))]
+#[utoipa::path(get, path = "/api/v1/mappings", operation_id = "list_mappings", tag = "content", responses((status = OK, body = Page<MappingView>)))]
 pub(crate) async fn mappings(api: Shared, _: Query<NoParams>) -> Response {
     let content = api.api.content.borrow().clone();
     let items = content.mappings.names().map(|name| MappingView { name: name.to_owned() }).collect();
@@ -206,7 +206,7 @@ pub(crate) async fn mappings(api: Shared, _: Query<NoParams>) -> Response {
 }
 
 /// Playbooks in force.
-#[utoipa::path(get, path = "/api/v1/playbooks", tag = "content", responses((status = OK, body = Page<PlaybookSummary>)))]
+#[utoipa::path(get, path = "/api/v1/playbooks", operation_id = "list_playbooks", tag = "content", responses((status = OK, body = Page<PlaybookSummary>)))]
 pub(crate) async fn playbooks(api: Shared, _: Query<NoParams>) -> Response {
     let content = api.api.content.borrow().clone();
     let items = content.playbooks.iter().map(Playbook::summary).collect();
@@ -214,7 +214,7 @@ pub(crate) async fn playbooks(api: Shared, _: Query<NoParams>) -> Response {
 }
 
 /// One playbook, by its id.
-#[utoipa::path(get, path = "/api/v1/playbooks/{id}", tag = "content",
+#[utoipa::path(get, path = "/api/v1/playbooks/{id}", operation_id = "get_playbook", tag = "content",
     params(("id" = String, Path, description = "Its file name without the ending")),
     responses(
         (status = OK, body = PlaybookSummary),

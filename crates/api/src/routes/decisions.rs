@@ -68,7 +68,7 @@ fn fits(what: &str, text: &str) -> Result<(), Problem> {
 }
 
 /// Answers a question.
-#[utoipa::path(post, path = "/api/v1/defense/approvals/{id}", tag = "defense",
+#[utoipa::path(post, path = "/api/v1/defense/approvals/{id}", operation_id = "answer_approval", tag = "defense",
     security(("bearer" = []), ("key" = [])),
     params(("id" = String, Path, description = "The id, or at least four characters of its beginning")),
     request_body = Answer,
@@ -141,7 +141,7 @@ fn took(question: &Question, approve: bool, by: &Principal, at: Timestamp) -> bo
 }
 
 /// Judges a threat. All but `confirmed` closes it and takes back what was done about it.
-#[utoipa::path(post, path = "/api/v1/defense/threats/{id}/verdict", tag = "defense",
+#[utoipa::path(post, path = "/api/v1/defense/threats/{id}/verdict", operation_id = "judge_threat", tag = "defense",
     security(("bearer" = []), ("key" = [])),
     params(("id" = String, Path, description = "The id, or at least four characters of its beginning")),
     request_body = Judgement,
@@ -187,7 +187,7 @@ fn no_verdict(threat: &Threat) -> String {
 }
 
 /// Takes a containment back.
-#[utoipa::path(delete, path = "/api/v1/defense/containments/{id}", tag = "defense",
+#[utoipa::path(delete, path = "/api/v1/defense/containments/{id}", operation_id = "release_containment", tag = "defense",
     security(("bearer" = []), ("key" = [])),
     params(
         ("id" = String, Path, description = "The id, or at least four characters of its beginning"),
@@ -213,11 +213,11 @@ pub(crate) async fn release(
         return Err(conflict(why));
     }
     let id = containment.containment_id;
-    let input = Input::Release { containment: id, reason: reason.clone(), by: by.clone() };
+    let input = Input::Release { containment: id, reason, by: by.clone() };
     let (_, judged) = api.decide(input).await?;
     let containment: Containment = api.get(RecordKind::Containment, &id.to_string()).await?;
-    let released = ContainmentState::Released { by, reason };
-    if judged && containment.state != released {
+    let took = matches!(&containment.state, ContainmentState::Released { by: who, .. } if *who == by);
+    if judged && !took {
         return Err(conflict(gone(&containment).unwrap_or_else(|| "the engine did not accept it".to_owned())));
     }
     Ok(json(status(judged), &containment))

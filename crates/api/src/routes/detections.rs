@@ -34,7 +34,7 @@ pub(crate) struct Params {
 }
 
 /// All detections. Paging through them gives each exactly once, even while new ones come.
-#[utoipa::path(get, path = "/api/v1/defense/detections", tag = "defense", params(Params), responses(
+#[utoipa::path(get, path = "/api/v1/defense/detections", operation_id = "list_detections", tag = "defense", params(Params), responses(
     (status = OK, body = Page<Detection>),
     (status = BAD_REQUEST, body = Problem, content_type = "application/problem+json"),
     (status = NOT_FOUND, body = Problem, content_type = "application/problem+json", description = "No such threat"),
@@ -58,7 +58,7 @@ pub(crate) async fn list(api: Shared, Query(params): Query<Params>) -> Result<Re
 }
 
 /// One detection, by its id or the beginning of it.
-#[utoipa::path(get, path = "/api/v1/defense/detections/{id}", tag = "defense",
+#[utoipa::path(get, path = "/api/v1/defense/detections/{id}", operation_id = "get_detection", tag = "defense",
     params(("id" = String, Path, description = "The id, or at least four characters of its beginning")),
     responses(
         (status = OK, body = Detection),

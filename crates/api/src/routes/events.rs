@@ -50,7 +50,7 @@ struct Checked {
 ///
 /// Each is recognised by itself: the contract's own event, Suricata EVE, Zeek, Windows events, auditd,
 /// sshd, sudo, access logs. What can not be read is refused by its number, and the rest is kept.
-#[utoipa::path(post, path = "/api/v1/events", tag = "events",
+#[utoipa::path(post, path = "/api/v1/events", operation_id = "accept_events", tag = "events",
     params(
         ("Idempotency-Key" = Option<String>, Header, description = "A request with the key and body of an earlier \
             one gets the same answer, and nothing is added. Kept for 24 hours."),
@@ -87,10 +87,10 @@ pub(crate) async fn accept(
         return Err(Problem::bad_request("the body is empty; send events as JSON, NDJSON or lines of text"));
     }
     let body_digest = key.map(|_| blake3::hash(&received.bytes).to_hex().to_string());
-    if let (Some(key), Some(digest)) = (key, &body_digest) {
-        if let Some(known) = api.read(move |store| store.idempotent(&key)).await? {
-            return again(known.accepted.first, known.accepted.count, &known.answer, digest);
-        }
+    if let (Some(key), Some(digest)) = (key, &body_digest)
+        && let Some(known) = api.read(move |store| store.idempotent(&key)).await?
+    {
+        return again(known.accepted.first, known.accepted.count, &known.answer, digest);
     }
     let work = Work {
         split: api.api.split,
@@ -298,7 +298,7 @@ pub(crate) struct EventParams {
 }
 
 /// Events as they stand in the log, in order. What people decided stands there too, and is left out here.
-#[utoipa::path(get, path = "/api/v1/events", tag = "events", params(EventParams), responses(
+#[utoipa::path(get, path = "/api/v1/events", operation_id = "list_events", tag = "events", params(EventParams), responses(
     (status = OK, body = EventPage),
     (status = BAD_REQUEST, body = Problem, content_type = "application/problem+json"),
 ))]
@@ -343,7 +343,7 @@ fn events_from(store: &Store, content: &Content, from: Position, wanted: usize) 
 }
 
 /// One event of the log.
-#[utoipa::path(get, path = "/api/v1/events/{position}", tag = "events",
+#[utoipa::path(get, path = "/api/v1/events/{position}", operation_id = "get_event", tag = "events",
     params(("position" = u64, Path, description = "Its log position")),
     responses(
         (status = OK, body = LoggedEvent),
@@ -371,7 +371,7 @@ pub(crate) struct LetterParams {
 }
 
 /// Events that were accepted and could not be read: the dead letters. Their bytes stay in the log.
-#[utoipa::path(get, path = "/api/v1/deadletter", tag = "events", params(LetterParams), responses(
+#[utoipa::path(get, path = "/api/v1/deadletter", operation_id = "list_dead_letters", tag = "events", params(LetterParams), responses(
     (status = OK, body = Page<RefusedEvent>),
     (status = BAD_REQUEST, body = Problem, content_type = "application/problem+json"),
 ))]

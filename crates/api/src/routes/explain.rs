@@ -55,7 +55,7 @@ pub(crate) struct Evidence {
 }
 
 /// Explains a threat: its detections with their events and matched conditions, and what was done about it.
-#[utoipa::path(get, path = "/api/v1/defense/threats/{id}/explain", tag = "defense",
+#[utoipa::path(get, path = "/api/v1/defense/threats/{id}/explain", operation_id = "explain_threat", tag = "defense",
     params(("id" = String, Path, description = "The id, or at least four characters of its beginning")),
     responses(
         (status = OK, body = Explanation),

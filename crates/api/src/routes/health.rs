@@ -28,7 +28,7 @@ pub(crate) struct Ready {
 }
 
 /// Where to go from here.
-#[utoipa::path(get, path = "/", tag = "process", responses((status = OK, description = "Links")))]
+#[utoipa::path(get, path = "/", operation_id = "get_links", tag = "process", responses((status = OK, description = "Links")))]
 pub(crate) async fn root(api: Shared, _: Query<NoParams>) -> Response {
     let links = serde_json::json!({
         "name": "vertice",
@@ -44,13 +44,13 @@ pub(crate) async fn root(api: Shared, _: Query<NoParams>) -> Response {
 }
 
 /// Whether the process lives. Needs no key.
-#[utoipa::path(get, path = "/health", tag = "process", responses((status = OK, body = Health)))]
+#[utoipa::path(get, path = "/health", operation_id = "get_health", tag = "process", responses((status = OK, body = Health)))]
 pub(crate) async fn health(api: Shared, _: Query<NoParams>) -> Response {
     json(StatusCode::OK, &Health { status: "ok", version: api.api.version })
 }
 
 /// Whether events are accepted and judged.
-#[utoipa::path(get, path = "/ready", tag = "process", responses(
+#[utoipa::path(get, path = "/ready", operation_id = "get_readiness", tag = "process", responses(
     (status = OK, body = Ready),
     (status = SERVICE_UNAVAILABLE, body = Problem, content_type = "application/problem+json",
         description = "With `reasons`"),
@@ -78,7 +78,7 @@ pub(crate) async fn ready(api: Shared, _: Query<NoParams>) -> Response {
 }
 
 /// Metrics, in the OpenMetrics text form.
-#[utoipa::path(get, path = "/metrics", tag = "process", responses(
+#[utoipa::path(get, path = "/metrics", operation_id = "get_metrics", tag = "process", responses(
     (status = OK, body = String, content_type = "application/openmetrics-text")
 ))]
 pub(crate) async fn metrics(api: Shared, _: Query<NoParams>) -> Response {
@@ -89,7 +89,7 @@ pub(crate) async fn metrics(api: Shared, _: Query<NoParams>) -> Response {
 }
 
 /// This document.
-#[utoipa::path(get, path = "/api/v1/openapi.json", tag = "process", responses((status = OK, description = "OpenAPI 3.1")))]
+#[utoipa::path(get, path = "/api/v1/openapi.json", operation_id = "get_openapi", tag = "process", responses((status = OK, description = "OpenAPI 3.1")))]
 pub(crate) async fn document(_: Query<NoParams>) -> Response {
     raw(openapi())
 }

@@ -18,7 +18,11 @@ use utoipa::OpenApi as _;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
+use vertice_model::{QuestionState, RunState, Severity};
 
+use self::containments::HoldName;
+use self::threats::StateName;
+use crate::read::Order;
 use crate::{Inner, Problem};
 
 #[derive(utoipa::OpenApi)]
@@ -31,7 +35,8 @@ use crate::{Inner, Problem};
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
     modifiers(&Keys),
-    components(schemas(Problem)),
+    // Those that only parameters name.
+    components(schemas(Problem, Order, Severity, StateName, HoldName, RunState, QuestionState)),
     tags(
         (name = "process", description = "How the process is."),
         (name = "events", description = "What sensors saw."),
@@ -57,21 +62,43 @@ impl utoipa::Modify for Keys {
 /// Every route, with its place in the OpenAPI document.
 pub(crate) fn all() -> OpenApiRouter<Arc<Inner>> {
     OpenApiRouter::with_openapi(Document::openapi())
+        .merge(of_process())
+        .merge(of_events())
+        .merge(of_defense())
+        .merge(of_decisions())
+        .merge(of_content())
+}
+
+fn of_process() -> OpenApiRouter<Arc<Inner>> {
+    OpenApiRouter::new()
         .routes(routes!(health::root))
         .routes(routes!(health::health))
         .routes(routes!(health::ready))
         .routes(routes!(health::metrics))
         .routes(routes!(health::document))
         .routes(routes!(status::status))
+}
+
+fn of_events() -> OpenApiRouter<Arc<Inner>> {
+    OpenApiRouter::new()
         .routes(routes!(events::list, events::accept))
         .routes(routes!(events::get))
         .routes(routes!(events::deadletter))
+        .routes(routes!(stream::stream))
+}
+
+fn of_defense() -> OpenApiRouter<Arc<Inner>> {
+    OpenApiRouter::new()
         .routes(routes!(detections::list))
         .routes(routes!(detections::get))
         .routes(routes!(threats::list))
         .routes(routes!(threats::active))
         .routes(routes!(threats::get))
         .routes(routes!(explain::explain))
+}
+
+fn of_decisions() -> OpenApiRouter<Arc<Inner>> {
+    OpenApiRouter::new()
         .routes(routes!(decisions::verdict))
         .routes(routes!(responses::list))
         .routes(routes!(responses::get))
@@ -79,11 +106,14 @@ pub(crate) fn all() -> OpenApiRouter<Arc<Inner>> {
         .routes(routes!(responses::question, decisions::answer))
         .routes(routes!(containments::list))
         .routes(routes!(containments::get, decisions::release))
+}
+
+fn of_content() -> OpenApiRouter<Arc<Inner>> {
+    OpenApiRouter::new()
         .routes(routes!(content::content))
         .routes(routes!(content::rules))
         .routes(routes!(content::rule))
         .routes(routes!(content::mappings))
         .routes(routes!(content::playbooks))
         .routes(routes!(content::playbook))
-        .routes(routes!(stream::stream))
 }

@@ -44,7 +44,7 @@ pub(crate) struct QuestionParams {
 }
 
 /// Runs of playbooks.
-#[utoipa::path(get, path = "/api/v1/defense/responses", tag = "defense", params(RunParams), responses(
+#[utoipa::path(get, path = "/api/v1/defense/responses", operation_id = "list_responses", tag = "defense", params(RunParams), responses(
     (status = OK, body = Page<Run>),
     (status = BAD_REQUEST, body = Problem, content_type = "application/problem+json"),
 ))]
@@ -55,7 +55,7 @@ pub(crate) async fn list(api: Shared, Query(p): Query<RunParams>) -> Result<Resp
 }
 
 /// One run, by its id or the beginning of it.
-#[utoipa::path(get, path = "/api/v1/defense/responses/{id}", tag = "defense",
+#[utoipa::path(get, path = "/api/v1/defense/responses/{id}", operation_id = "get_response", tag = "defense",
     params(("id" = String, Path, description = "The id, or at least four characters of its beginning")),
     responses(
         (status = OK, body = Run),
@@ -66,7 +66,7 @@ pub(crate) async fn get(api: Shared, Path(id): Path<String>, _: Query<NoParams>)
 }
 
 /// Questions to people.
-#[utoipa::path(get, path = "/api/v1/defense/approvals", tag = "defense", params(QuestionParams), responses(
+#[utoipa::path(get, path = "/api/v1/defense/approvals", operation_id = "list_approvals", tag = "defense", params(QuestionParams), responses(
     (status = OK, body = Page<Question>),
     (status = BAD_REQUEST, body = Problem, content_type = "application/problem+json"),
 ))]
@@ -77,7 +77,7 @@ pub(crate) async fn questions(api: Shared, Query(p): Query<QuestionParams>) -> R
 }
 
 /// One question, by its id or the beginning of it.
-#[utoipa::path(get, path = "/api/v1/defense/approvals/{id}", tag = "defense",
+#[utoipa::path(get, path = "/api/v1/defense/approvals/{id}", operation_id = "get_approval", tag = "defense",
     params(("id" = String, Path, description = "The id, or at least four characters of its beginning")),
     responses(
         (status = OK, body = Question),

@@ -63,8 +63,8 @@ pub(crate) struct Counts {
 pub(crate) struct StoreStatus {
     /// Group commits.
     commits: u64,
-    /// Events accepted.
-    events: u64,
+    /// Log positions made durable: events and other inputs.
+    positions: u64,
     /// Bytes written to the log, compressed.
     log_bytes: u64,
     /// Records projected.
@@ -78,7 +78,7 @@ pub(crate) struct StoreStatus {
 }
 
 /// How things stand.
-#[utoipa::path(get, path = "/api/v1/status", tag = "process", responses((status = OK, body = Status)))]
+#[utoipa::path(get, path = "/api/v1/status", operation_id = "get_status", tag = "process", responses((status = OK, body = Status)))]
 pub(crate) async fn status(api: Shared, _: Query<NoParams>) -> Result<Response, Problem> {
     let counts = api.read(count).await?;
     let store = &api.api.store;
@@ -94,7 +94,7 @@ pub(crate) async fn status(api: Shared, _: Query<NoParams>) -> Result<Response, 
         counts,
         store: StoreStatus {
             commits: stats.commits.load(Relaxed),
-            events: stats.events.load(Relaxed),
+            positions: stats.events.load(Relaxed),
             log_bytes: stats.log_bytes.load(Relaxed),
             records: stats.records.load(Relaxed),
             busy: stats.busy.load(Relaxed),

@@ -36,7 +36,7 @@ pub(crate) struct Params {
 
 /// Records as they change: `event` is the kind (`detection`, `threat`, `run`, `question`, `containment`,
 /// `refused`), `id` its place in the log, `data` the record.
-#[utoipa::path(get, path = "/api/v1/stream", tag = "defense",
+#[utoipa::path(get, path = "/api/v1/stream", operation_id = "stream_records", tag = "defense",
     params(Params, ("Last-Event-ID" = Option<String>, Header, description = "Resume after this record")),
     responses(
         (status = OK, body = String, content_type = "text/event-stream"),

@@ -76,7 +76,7 @@ pub(crate) struct Params {
 }
 
 /// Threats that are open. One that changes while the list is paged moves to its end.
-#[utoipa::path(get, path = "/api/v1/defense/threats/active", tag = "defense", params(ActiveParams), responses(
+#[utoipa::path(get, path = "/api/v1/defense/threats/active", operation_id = "list_active_threats", tag = "defense", params(ActiveParams), responses(
     (status = OK, body = Page<Threat>),
     (status = BAD_REQUEST, body = Problem, content_type = "application/problem+json"),
 ))]
@@ -88,7 +88,7 @@ pub(crate) async fn active(api: Shared, Query(p): Query<ActiveParams>) -> Result
 }
 
 /// All threats. One that changes while the list is paged moves to its end.
-#[utoipa::path(get, path = "/api/v1/defense/threats", tag = "defense", params(Params), responses(
+#[utoipa::path(get, path = "/api/v1/defense/threats", operation_id = "list_threats", tag = "defense", params(Params), responses(
     (status = OK, body = Page<Threat>),
     (status = BAD_REQUEST, body = Problem, content_type = "application/problem+json"),
 ))]
@@ -100,7 +100,7 @@ pub(crate) async fn list(api: Shared, Query(p): Query<Params>) -> Result<Respons
 }
 
 /// One threat, by its id or the beginning of it.
-#[utoipa::path(get, path = "/api/v1/defense/threats/{id}", tag = "defense",
+#[utoipa::path(get, path = "/api/v1/defense/threats/{id}", operation_id = "get_threat", tag = "defense",
     params(("id" = String, Path, description = "The id, or at least four characters of its beginning")),
     responses(
         (status = OK, body = Threat),

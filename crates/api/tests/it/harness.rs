@@ -1,8 +1,8 @@
 //! A store in a fresh directory, an engine that judges its log, and a router to call.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 
 use axum::Router;
@@ -13,8 +13,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 use vertice_api::{Access, Api, KeyPolicy, Metrics, NewKey, RefusedLine, Source, SplitBody, SplitError};
-use vertice_engine::{Content, ContentFile, Engine, Input};
-use vertice_model::{Position, Timestamp};
+use vertice_engine::{Content, ContentFile, Effect, EffectKind, Engine, Input, Record, Stamp};
+use vertice_model::{EffectId, Position, Timestamp};
 use vertice_store::{ApiKey, Clock, Options, Store};
 
 /// The time at which every test begins.
@@ -36,14 +36,13 @@ pub struct Rig {
 pub struct Setup {
     pub listener: &'static str,
     pub policy: KeyPolicy,
-    pub playbook: Option<&'static str>,
     /// Whether an engine runs.
     pub engine: bool,
 }
 
 impl Default for Setup {
     fn default() -> Setup {
-        Setup { listener: "127.0.0.1:8000", policy: KeyPolicy::Decisions, playbook: None, engine: true }
+        Setup { listener: "127.0.0.1:8000", policy: KeyPolicy::Decisions, engine: true }
     }
 }
 
@@ -70,7 +69,7 @@ impl Rig {
             Arc::new(move || Timestamp::from_micros(now.fetch_add(1, Ordering::SeqCst)))
         };
         let store = Store::open(dir.path(), clock.clone(), Options::default()).unwrap();
-        let content = Arc::new(Content::compile(files(setup.playbook)));
+        let content = content();
         let key = NewKey::draw().unwrap();
         let kept = ApiKey { name: "ana".into(), hash: key.hash, created: Timestamp::default() };
         let stop = CancellationToken::new();
@@ -93,8 +92,8 @@ impl Rig {
             version: "0.0.0-test",
             stop: stop.clone(),
         };
-        append(&store, Input::Content(content));
-        let engine = setup.engine.then(|| judge(store.clone(), stop.clone(), now.clone()));
+        append(&store, Input::Content(content.clone()));
+        let engine = setup.engine.then(|| judge(store.clone(), stop.clone(), content));
         let rig = Rig { store, router: vertice_api::router(api), stop, key: key.secret, now, engine, _dir: dir };
         if setup.engine {
             rig.settle();
@@ -112,6 +111,15 @@ impl Rig {
     /// Lets time pass unnoticed.
     pub fn drift(&self, seconds: i64) {
         self.now.fetch_add(seconds * 1_000_000, Ordering::SeqCst);
+    }
+
+    /// Publishes records as if the engine had, at the next position.
+    pub fn publish(&self, records: Vec<Record>) {
+        let position = self.store.judged_to().plus(1);
+        let effect = |(index, record)| Effect { id: EffectId { position, index }, kind: EffectKind::Publish(record) };
+        let effects: Vec<Effect> = (0..).zip(records).map(effect).collect();
+        let project = || self.store.project(position, &effects).unwrap().wait();
+        std::thread::scope(|scope| scope.spawn(project).join()).unwrap().unwrap();
     }
 
     /// Waits until the whole log is judged.
@@ -192,9 +200,13 @@ pub fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 
-fn judge(store: Store, stop: CancellationToken, _now: Arc<AtomicI64>) -> JoinHandle<()> {
+fn judge(store: Store, stop: CancellationToken, content: Arc<Content>) -> JoinHandle<()> {
     std::thread::spawn(move || {
         let mut engine = Engine::default();
+        // What the log has first, without compiling it once more.
+        let stamp = Stamp { position: Position(1), now: START.parse().unwrap() };
+        engine.apply(stamp, &Input::Content(content));
+        store.project(Position(1), &[]).unwrap().wait().unwrap();
         let mut appended = store.appended();
         let runtime = runtime();
         loop {
@@ -221,14 +233,18 @@ fn judge(store: Store, stop: CancellationToken, _now: Arc<AtomicI64>) -> JoinHan
     })
 }
 
-/// The shipped mappings and rules, and the playbook of the test.
-fn files(playbook: Option<&str>) -> Vec<ContentFile> {
+/// The shipped content, compiled once.
+fn content() -> Arc<Content> {
+    static CONTENT: OnceLock<Arc<Content>> = OnceLock::new();
+    CONTENT.get_or_init(|| Arc::new(Content::compile(files()))).clone()
+}
+
+fn files() -> Vec<ContentFile> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../content");
     let mut files = Vec::new();
-    for kind in ["mappings", "rules"] {
+    for kind in ["mappings", "rules", "playbooks"] {
         walk(&root, Path::new(kind), &mut files);
     }
-    files.extend(playbook.map(|text| ContentFile { path: "playbooks/test.yml".to_owned(), text: text.to_owned() }));
     files
 }
 
@@ -264,6 +280,6 @@ fn split(
             BodyError::BadGzip(_) => SplitError::BadEncoding(detail),
         }
     })?;
-    let refused = body.refused.into_iter().map(|r| RefusedLine { number: r.number, reason: r.reason.into() });
+    let refused = body.refused.into_iter().map(|r| RefusedLine { number: r.number, reason: r.reason });
     Ok(SplitBody { events: body.events, numbers: body.numbers, refused: refused.collect() })
 }

@@ -1,5 +1,14 @@
 //! The API against a real store and a real engine, in one process.
 
-#[allow(dead_code, reason = "its users are being written")]
+#![expect(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy does not see")]
+
+mod access;
+mod decisions;
+mod document;
+mod errors;
 mod harness;
 mod intake;
+mod lists;
+mod live;
+mod serving;
+mod standing;

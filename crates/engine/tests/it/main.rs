@@ -3,6 +3,4 @@
 #[cfg(test)]
 mod normalize;
 #[cfg(test)]
-mod replay;
-#[cfg(test)]
 mod rules;

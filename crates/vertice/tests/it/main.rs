@@ -1,4 +1,0 @@
-//! The binary, as its users run it.
-
-mod kill;
-mod process;
