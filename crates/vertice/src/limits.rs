@@ -52,3 +52,18 @@ pub const CLOCK_BEHIND_S: u64 = 60;
 
 /// Refused files that the doctor names one by one; the checks name them all.
 pub const REFUSALS_DOCTOR: usize = 5;
+
+/// Batches that a source may hand over before the first is kept: one is being written, one is ready.
+pub const SOURCE_BATCHES_WAITING: usize = 2;
+
+/// Pause before a source that ended is started again: long enough not to fill a log with its failures.
+pub const SOURCE_PAUSE: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// How often a followed file is looked at. Detection should take seconds at the most; this is a tenth of one.
+pub const FILE_POLL: std::time::Duration = std::time::Duration::from_millis(100);
+
+/// Longest time for ending: open requests, what is on its way, the last snapshot.
+pub const END_TIME: std::time::Duration = std::time::Duration::from_secs(30);
+
+/// Most characters of a raw line that the demonstration shows: one line of a wide terminal.
+pub const DEMO_LINE_CHARS: usize = 120;

@@ -4,15 +4,22 @@ mod cli;
 mod clock;
 mod config;
 mod content;
+mod demo;
 mod limits;
 mod pipeline;
+mod protect;
+mod replay;
+mod sources;
+mod up;
 
 use std::process::ExitCode;
 
 use cli::Start;
 
 fn main() -> ExitCode {
-    cli::run(|start, _config| match start {
-        Start::Up(_) | Start::Replay(..) | Start::Demo(_) => anyhow::bail!("this command is not there yet"),
+    cli::run(|start, config| match start {
+        Start::Replay(arguments, format) => replay::run(&config, &arguments, format),
+        Start::Up(_) => up::run(&config),
+        Start::Demo(arguments) => demo::run(&arguments),
     })
 }

@@ -3,4 +3,6 @@
 #[cfg(test)]
 mod normalize;
 #[cfg(test)]
+mod replay;
+#[cfg(test)]
 mod rules;

@@ -3,10 +3,8 @@
 mod brief;
 mod refusals;
 mod schedules;
-mod second_thoughts;
 mod shipped;
 mod stories;
 mod story;
-mod verbs;
 
 pub(in crate::decide) use brief::threat;

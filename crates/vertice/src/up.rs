@@ -1,0 +1,306 @@
+//! `vertice up`: configure, open, announce, run, drain.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use vertice_api::{Access, Api, KeyPolicy, Metrics, NewKey, RefusedLine, Serving, SplitBody, SplitError};
+use vertice_engine::{Content, EffectKind, Engine, Record};
+use vertice_model::{StepState, Timestamp};
+use vertice_store::{Options, Store};
+use vertice_stream::{BodyError, Discovered};
+
+use crate::cli::plain;
+use crate::clock::Clock;
+use crate::config::{Config, KeyRequired};
+use crate::pipeline::{Judged, Pipeline, put_in_force, recover, threads};
+use crate::sources::{self, Rim};
+use crate::{content, limits, pipeline, protect};
+
+/// The name of the key that the first start makes.
+const FIRST_KEY: &str = "admin";
+
+/// Runs until told to stop, then finishes what was accepted.
+///
+/// # Errors
+/// When something it needs can not be had, or the disk fails.
+pub fn run(config: &Config) -> Result<()> {
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::builder()
+                .with_default_directive(tracing::Level::INFO.into())
+                .with_env_var("VERTICE_LOG")
+                .from_env_lossy(),
+        )
+        .init();
+    let opened = Opened::new(config)?;
+    pipeline::runtime()?.block_on(serve(config, opened))
+}
+
+/// What is there before anything runs.
+struct Opened {
+    clock: Arc<Clock>,
+    store: Store,
+    content: Content,
+    engine: Engine,
+}
+
+impl Opened {
+    fn new(config: &Config) -> Result<Opened> {
+        let clock = Arc::new(Clock::starting_at(Timestamp::default()));
+        let store = open(config, &clock)?;
+        let content = load(config)?;
+        first_key(&store)?;
+        let engine = recover(&store)?;
+        put_in_force(&store, &engine, content.clone())?;
+        Ok(Opened { clock, store, content, engine })
+    }
+}
+
+async fn serve(config: &Config, opened: Opened) -> Result<()> {
+    let Opened { clock, store, content, mut engine } = opened;
+    // Taken before it is said to be ready, or a signal in between would not be a drain.
+    let told = told_to_stop()?;
+    let listener = TcpListener::bind(config.server.listen).await;
+    let listener = listener.with_context(|| format!("listening on {}", config.server.listen))?;
+    let address = listener.local_addr()?;
+    let metrics = Arc::new(Metrics::new(&store));
+    let (content_in_force, content_seen) = watch::channel(Arc::new(content));
+    let ends = Ends::default();
+    let rim = Rim {
+        store: store.clone(),
+        metrics: Arc::clone(&metrics),
+        standing: Arc::new(Mutex::default()),
+        stop: ends.sources.clone(),
+    };
+    let local = if config.sources.local { find_local() } else { Discovered::default() };
+    let mut sources = sources::start(&rim, &config.sources, &local.sources).await?;
+
+    let standing = Arc::clone(&rim.standing);
+    let now = Arc::clone(&clock);
+    let api = Api {
+        store: store.clone(),
+        content: content_seen,
+        metrics: Arc::clone(&metrics),
+        access: Access::new(address, policy(config.server.key_required), &store.api_keys()?),
+        clock: Arc::new(move || now.now()),
+        split,
+        sources: Arc::new(move || standing.lock().map(|s| s.clone()).unwrap_or_default()),
+        version: env!("CARGO_PKG_VERSION"),
+        stop: ends.api.clone(),
+    };
+    let serving =
+        tokio::spawn(vertice_api::serve(listener, vertice_api::router(api), Serving::default(), ends.api.clone()));
+    let judging = {
+        let (store, clock, stop) = (store.clone(), Arc::clone(&clock), ends.pipeline.clone());
+        tokio::task::spawn_blocking(move || judge(&store, &clock, &metrics, &mut engine, stop))
+    };
+    announce(&format!("vertice is ready on http://{address} (observing: plans are recorded, nothing is changed)"))?;
+
+    let ended = until_the_end(told, &store, judging, &ends).await;
+    tracing::info!("ending: what was accepted is finished");
+    ends.sources.cancel();
+    let drained = async { while sources.join_next().await.is_some() {} };
+    if tokio::time::timeout(limits::END_TIME, drained).await.is_err() {
+        tracing::warn!("some sources did not end in time; they go on from where they were at the next start");
+    }
+    ends.api.cancel();
+    serving.await.context("serving")?;
+    ends.pipeline.cancel();
+    ended.finish().await?;
+    drop(content_in_force);
+    tokio::task::spawn_blocking(move || store.close()).await.context("closing the store")??;
+    Ok(())
+}
+
+/// What is told to end, in this order.
+#[derive(Default)]
+struct Ends {
+    sources: CancellationToken,
+    api: CancellationToken,
+    pipeline: CancellationToken,
+}
+
+/// How it came to the end.
+enum Ended {
+    /// As it was told to; the pipeline still runs.
+    Told(JoinHandle<Result<()>>),
+    /// Because something failed.
+    Failed(anyhow::Error),
+}
+
+impl Ended {
+    async fn finish(self) -> Result<()> {
+        match self {
+            Ended::Told(judging) => judging.await.context("judging")?,
+            Ended::Failed(error) => Err(error),
+        }
+    }
+}
+
+async fn until_the_end(
+    told: impl Future<Output = ()>,
+    store: &Store,
+    mut judging: JoinHandle<Result<()>>,
+    ends: &Ends,
+) -> Ended {
+    let mut failed = store.failed();
+    tokio::select! {
+        () = told => Ended::Told(judging),
+        ended = &mut judging => Ended::Failed(match ended {
+            Ok(Ok(())) => anyhow!("judging ended by itself"),
+            Ok(Err(error)) => error,
+            Err(panicked) => anyhow!("judging failed: {panicked}"),
+        }),
+        // Waiting fails only once the store is gone, which ends judging as well.
+        Ok(stopped) = failed.wait_for(Option::is_some) => {
+            ends.pipeline.cancel();
+            Ended::Failed(stopped.clone().map_or_else(|| anyhow!("the store stopped"), anyhow::Error::new))
+        }
+    }
+}
+
+/// Comes to its end with SIGTERM or SIGINT.
+fn told_to_stop() -> Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+fn open(config: &Config, clock: &Arc<Clock>) -> Result<Store> {
+    let now = Arc::clone(clock);
+    let store = Store::open(&config.data.dir, Arc::new(move || now.now()), Options::default())?;
+    tracing::info!(data = %config.data.dir.display(), log_end = %store.log_end(), "the store is open");
+    Ok(store)
+}
+
+/// Gathers and compiles the content, and says what was refused of it.
+pub fn load(config: &Config) -> Result<Content> {
+    let mut files = content::gather(&config.content.dirs, &config.content.rules)?;
+    files.push(protect::policy(&config.response, Path::new("/"))?);
+    let content = Content::compile(files);
+    for error in &content.refused {
+        tracing::warn!("refused: {}", plain(&error.to_string()));
+    }
+    tracing::info!(rules = content.rules.set().len(), refused = content.refused.len(), "content is loaded");
+    Ok(content)
+}
+
+/// Makes an API key at the first start, or takes the one that the environment has, and shows a new one once.
+fn first_key(store: &Store) -> Result<()> {
+    if let Some(given) = std::env::var("VERTICE_API_KEY").ok().filter(|k| !k.is_empty()) {
+        let hash = vertice_api::digest(&given);
+        if !store.api_keys()?.iter().any(|k| k.hash == hash) {
+            store.remove_api_key("environment")?;
+            store.add_api_key("environment", hash)?;
+        }
+        return Ok(());
+    }
+    if store.api_keys()?.is_empty() {
+        let key = NewKey::draw().map_err(|e| anyhow!("drawing an API key: {e}"))?;
+        store.add_api_key(FIRST_KEY, key.hash)?;
+        let mut stderr = std::io::stderr().lock();
+        writeln!(
+            stderr,
+            "\nThe API key for answers, verdicts and releases, shown only now:\n\n  export VERTICE_API_KEY={}\n",
+            key.secret
+        )?;
+    }
+    Ok(())
+}
+
+fn policy(required: KeyRequired) -> KeyPolicy {
+    match required {
+        KeyRequired::Decisions => KeyPolicy::Decisions,
+        KeyRequired::Always => KeyPolicy::Always,
+    }
+}
+
+/// Looks for local logs and says what was found.
+fn find_local() -> Discovered {
+    let found = vertice_stream::discover(Path::new("/"));
+    for local in &found.sources {
+        match local {
+            vertice_stream::Local::File { what, path } => tracing::info!("following {} ({what})", path.display()),
+            vertice_stream::Local::Journal { program } => {
+                tracing::info!("following the journal ({})", program.display())
+            }
+        }
+    }
+    for missing in &found.missing {
+        tracing::debug!("not following {} ({}): {}", missing.path.display(), missing.what, missing.reason);
+    }
+    if found.sources.is_empty() {
+        tracing::info!(
+            "no local log can be read here; `vertice doctor` says why, `vertice demo` plays an attack without any"
+        );
+    }
+    found
+}
+
+/// The pipeline, with its metrics.
+fn judge(store: &Store, clock: &Clock, metrics: &Metrics, engine: &mut Engine, stop: CancellationToken) -> Result<()> {
+    let told_to = store.judged_to();
+    let mut observe = |judged: Judged<'_>| {
+        let now = clock.now();
+        for effect in judged.effects.iter().filter(|e| e.id.position > told_to) {
+            let EffectKind::Publish(record) = &effect.kind else { continue };
+            count(metrics, now, record);
+        }
+    };
+    Pipeline { store, clock, threads: threads(), observe: &mut observe, stop }.run(engine)
+}
+
+fn count(metrics: &Metrics, now: Timestamp, record: &Record) {
+    match record {
+        Record::Detection(d) => metrics.detection(d.severity, Duration::from_micros(now.micros_since(d.judged_at))),
+        Record::Run(run) => {
+            // A run is published again with every change; a step is counted with the change that simulated it.
+            let now_simulated =
+                run.steps.iter().filter(|s| s.state == StepState::Simulated && run.timestamp == run.planned_at);
+            now_simulated.for_each(|step| metrics.action_simulated(&step.action_type));
+        }
+        Record::Refused(_) => metrics.event_unreadable(),
+        Record::Threat(_) | Record::Question(_) | Record::Containment(_) => {}
+    }
+}
+
+/// The stream crate's way of splitting bodies, as the API knows it.
+fn split(
+    bytes: &[u8],
+    content_type: Option<&str>,
+    content_encoding: Option<&str>,
+    origin: &Arc<str>,
+) -> Result<SplitBody, SplitError> {
+    let body = vertice_stream::split_body(bytes, content_type, content_encoding, origin).map_err(|e| {
+        let text = e.to_string();
+        match e {
+            BodyError::TooLarge | BodyError::TooMany => SplitError::TooLarge(text),
+            BodyError::UnknownEncoding(_) => SplitError::UnknownEncoding(text),
+            BodyError::BadGzip(_) => SplitError::BadEncoding(text),
+        }
+    })?;
+    let refused = body.refused.into_iter().map(|r| RefusedLine { number: r.number, reason: r.reason }).collect();
+    Ok(SplitBody { events: body.events, numbers: body.numbers, refused })
+}
+
+/// The one line on standard output.
+fn announce(line: &str) -> Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    writeln!(stdout, "{line}")?;
+    Ok(stdout.flush()?)
+}

@@ -1,0 +1,114 @@
+//! A running `vertice up`.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+
+/// The binary under test.
+pub fn vertice() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_vertice"));
+    command.env_remove("VERTICE_API_KEY").env("RUST_BACKTRACE", "1");
+    command
+}
+
+/// The API key that every server of these tests is given.
+pub const KEY: &str = "vk_0000000000000000000000000000000000000000000000000000000000000000";
+
+/// A `vertice up` on a free port of loopback. It is killed when dropped.
+pub struct Server {
+    child: Child,
+    /// Such as `http://127.0.0.1:41234`.
+    pub url: String,
+    agent: ureq::Agent,
+}
+
+impl Server {
+    /// Starts it and waits for the line that says it is ready.
+    pub fn start(data: &Path) -> Server {
+        let mut child = vertice()
+            .args(["up", "--no-local-sources", "--listen", "127.0.0.1:0", "--data"])
+            .arg(data)
+            .env("VERTICE_API_KEY", KEY)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .expect("the binary starts");
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("it says something");
+        let url = line.split_whitespace().find(|w| w.starts_with("http://"));
+        let url = url.unwrap_or_else(|| panic!("no address in {line:?}")).trim_end_matches('/').to_owned();
+        let config = ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(60)));
+        Server { child, url, agent: config.http_status_as_error(false).build().into() }
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends SIGKILL and waits for the end.
+    pub fn kill(mut self) {
+        self.child.kill().expect("it can be killed");
+        self.child.wait().expect("it ends");
+    }
+
+    /// Sends SIGTERM, waits for the end and returns the exit code.
+    pub fn stop(mut self) -> Option<i32> {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it is there");
+        self.child.wait().expect("it ends").code()
+    }
+
+    /// POSTs a body and returns the status and the answer; `None` when the connection broke.
+    pub fn post(&self, path: &str, body: &[u8]) -> Option<(u16, Value)> {
+        let mut answer = self.agent.post(format!("{}{path}", self.url)).header("X-Api-Key", KEY).send(body).ok()?;
+        let status = answer.status().as_u16();
+        Some((status, answer.body_mut().read_json().ok()?))
+    }
+
+    /// GETs a document.
+    pub fn get(&self, path: &str) -> Value {
+        let url = format!("{}{path}", self.url);
+        let mut answer = self.agent.get(&url).header("X-Api-Key", KEY).call().unwrap_or_else(|e| panic!("{url}: {e}"));
+        let status = answer.status();
+        let value: Value = answer.body_mut().read_json().unwrap_or_else(|e| panic!("{url}: {status}: {e}"));
+        assert!(status.is_success(), "{url}: {status}: {value}");
+        value
+    }
+
+    /// Every item of a paged list.
+    pub fn all(&self, path: &str) -> Vec<Value> {
+        let (mut items, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let page = self.get(&format!("{path}?limit=1000{cursor}"));
+            items.extend(page["items"].as_array().expect("a list has items").iter().cloned());
+            match page["next_cursor"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => return items,
+            }
+        }
+    }
+
+    /// Waits until everything in the log has been judged.
+    pub fn settled(&self) -> Value {
+        loop {
+            let status = self.get("/api/v1/status");
+            if status["lag"].as_u64() == Some(0) {
+                return status;
+            }
+            std::thread::yield_now();
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Already ended, or a test failed and nobody else will end it.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
