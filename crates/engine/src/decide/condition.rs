@@ -356,3 +356,70 @@ fn no_tactic(text: &str) -> String {
     let tactics = Tactic::all().map(Tactic::as_str).collect::<Vec<_>>();
     format!("{} is no ATT&CK tactic{}", quoted(text), meant(text, tactics))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decide::tests::threat;
+
+    #[test]
+    fn holds_for_the_threats_that_it_describes_and_no_others() {
+        let told =
+            threat("guess,scan high 0.8 ip=203.0.113.9 technique=T1110.001 tactic=credential-access detections=7");
+        let empty = threat("- info 0");
+        for (text, of_told, of_empty) in [
+            ("guess", true, false),
+            ("class == scan", true, false),
+            ("class != guess", false, true),
+            ("guess and scan", true, false),
+            ("guess and other or scan", true, false),
+            ("guess and (other or not scan)", false, false),
+            ("not other and not not guess", true, false),
+            ("severity >= high", true, false),
+            ("severity > high", false, false),
+            ("severity == informational", false, true),
+            ("severity != high", false, true),
+            ("severity < high", false, true),
+            ("severity <= high", true, true),
+            ("confidence > 0.79", true, false),
+            ("confidence > 0.8", false, false),
+            ("confidence <= 0.8", true, true),
+            ("detections >= 7", true, false),
+            ("detections < 7", false, true),
+            ("technique == T1110", true, false),
+            ("technique == T1110.001", true, false),
+            ("technique == T1110.002", false, false),
+            ("technique != T1110", false, true),
+            ("tactic == credential-access", true, false),
+            ("tactic == credential_access", true, false),
+            ("tactic != impact", true, true),
+            ("stage >= execution", true, false),
+            ("stage < lateral-movement", true, true),
+            ("stage == credential-access", true, false),
+            ("entity_kind == ip", true, false),
+            ("entity_kind == host", false, false),
+            ("entity_kind != user", true, true),
+            ("  (guess)\n  and\n  scan ", true, false),
+        ] {
+            let condition = Condition::read(text).unwrap();
+            assert_eq!((condition.holds(&told), condition.holds(&empty)), (of_told, of_empty), "{text}");
+        }
+    }
+
+    #[test]
+    fn every_field_has_an_example_that_is_read() {
+        for field in FIELDS {
+            let why = Condition::read(field).unwrap_err();
+            let (_, example) = why.split_once("as in `").unwrap();
+            assert!(example.starts_with(field), "{why}");
+            assert!(Condition::read(example.trim_end_matches('`')).is_ok(), "{why}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_expected_where_nothing_stands() {
+        assert!(Condition::read(" ").unwrap_err().contains("is empty; it is a detection class"));
+        assert!(Condition::read("a or\n  (b").unwrap_err().starts_with("line 2, column 3 of it"));
+        assert!(Condition::read("not ".repeat(17).as_str()).unwrap_err().contains("more than 16 deep"));
+    }
+}

@@ -273,6 +273,18 @@ impl Responses {
         self.turned_away
     }
 
+    /// How many runs are kept: those that are alive, and those that were for a while.
+    #[must_use]
+    pub fn runs_kept(&self) -> usize {
+        self.plans.len()
+    }
+
+    /// Of how many threats it is remembered what was done.
+    #[must_use]
+    pub fn threats_kept(&self) -> usize {
+        self.histories.len()
+    }
+
     /// How many questions wait.
     #[must_use]
     pub fn questions_waiting(&self) -> usize {

@@ -1,5 +1,6 @@
 //! Stories about decide.
 
+mod bounds;
 mod brief;
 mod refusals;
 mod schedules;
