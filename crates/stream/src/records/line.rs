@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::de::IgnoredAny;
 use vertice_model::limits::{JSON_DEPTH_MAX, RAW_EVENT_BYTES_MAX};
 
-use super::scan::{Scan, Scanner};
+use super::scan::Scanner;
 
 /// Why a record was refused that is too long.
 pub(crate) const TOO_LONG: &str = "longer than 524288 bytes, the longest event";
@@ -27,27 +27,26 @@ pub(crate) fn read_line(line: &[u8]) -> Result<String, Cow<'static, str>> {
     }
     let inner = line.trim_ascii_start();
     if inner.first() == Some(&b'{') {
-        check_json(inner)?;
-        return String::from_utf8(inner.to_vec()).map_err(|e| not_utf8(&e.utf8_error()));
+        return check_json(inner).map(str::to_owned);
     }
     let text = String::from_utf8_lossy(line);
     // Nothing behind us expects a NUL.
     Ok(if memchr::memchr(0, line).is_some() { text.replace('\0', "\u{FFFD}") } else { text.into_owned() })
 }
 
-/// Whether a text is one JSON value, in UTF-8 and not too deep; if not, why and where.
-pub(super) fn check_json(text: &[u8]) -> Result<(), Cow<'static, str>> {
-    let text = std::str::from_utf8(text).map_err(|e| not_utf8(&e))?;
+/// The text, if it is one JSON value, in UTF-8 and not too deep; if not, why and where.
+pub(super) fn check_json(text: &[u8]) -> Result<&str, Cow<'static, str>> {
+    let text =
+        std::str::from_utf8(text).map_err(|e| format!("no JSON: not UTF-8 at column {}", e.valid_up_to() + 1))?;
     // Openers within strings count too, so this is only the quick half of the answer.
-    let openers = text.bytes().filter(|&b| b == b'{' || b == b'[').count();
-    if openers > JSON_DEPTH_MAX {
+    if memchr::memchr2_iter(b'{', b'[', text.as_bytes()).nth(JSON_DEPTH_MAX).is_some() {
         let mut scanner = Scanner::default();
-        match scanner.feed(text.as_bytes()) {
-            Scan::More | Scan::Done(_) | Scan::Broken(..) if scanner.too_deep() => return Err(TOO_DEEP.into()),
-            Scan::More | Scan::Done(_) | Scan::Broken(..) => {}
+        scanner.feed(text.as_bytes());
+        if scanner.too_deep() {
+            return Err(TOO_DEEP.into());
         }
     }
-    serde_json::from_str::<IgnoredAny>(text).map(|_| ()).map_err(|e| {
+    serde_json::from_str::<IgnoredAny>(text).map(|_| text).map_err(|e| {
         let message = e.to_string();
         let what = message.rsplit_once(" at line ").map_or(&*message, |(what, _)| what);
         if e.line() > 1 {
@@ -56,10 +55,6 @@ pub(super) fn check_json(text: &[u8]) -> Result<(), Cow<'static, str>> {
             format!("no JSON: {what} at column {}", e.column()).into()
         }
     })
-}
-
-fn not_utf8(e: &std::str::Utf8Error) -> Cow<'static, str> {
-    format!("no JSON: not UTF-8 at column {}", e.valid_up_to() + 1).into()
 }
 
 /// Takes the white space between the tokens out of a JSON text, and leaves everything else as it is: numbers

@@ -117,7 +117,7 @@ fn event_logs_survive() {
     let mut evtx = files.iter().filter(|p| p.extension().is_some_and(|e| e == "evtx"));
     let seeds: Vec<Vec<u8>> = evtx.by_ref().take(8).map(|p| std::fs::read(p).unwrap()).collect();
     let mut dice = Dice(4);
-    for round in 0..rounds() / 10 {
+    for round in 0..rounds() {
         let seed = &seeds[round % seeds.len()];
         // The interesting part of a log with one record is small, and most of the file is empty.
         let part = &seed[..seed.len().min(4096 + 512 + 8192)];
