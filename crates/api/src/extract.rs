@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, HttpBody};
@@ -9,7 +10,7 @@ use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use serde::de::DeserializeOwned;
-use tokio::sync::SemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use utoipa::IntoParams;
 
 use crate::limits;
@@ -106,43 +107,43 @@ fn is_json(headers: &HeaderMap) -> bool {
 
 /// How a body is received: how much of it, and from which store of memory.
 #[derive(Debug)]
-pub(crate) struct Receiving<'a> {
+pub(crate) struct Receiving {
     max: usize,
-    memory: Option<&'a tokio::sync::Semaphore>,
+    memory: Option<Arc<Semaphore>>,
 }
 
 /// A body, and the memory it stands for.
 #[derive(Debug)]
-pub(crate) struct Received<'a> {
+pub(crate) struct Received {
     pub(crate) bytes: Vec<u8>,
     /// Given back when this goes.
-    _memory: Option<SemaphorePermit<'a>>,
+    memory: Option<OwnedSemaphorePermit>,
 }
 
-impl<'a> Receiving<'a> {
-    pub(crate) fn new(max: usize) -> Receiving<'a> {
+impl Receiving {
+    pub(crate) fn new(max: usize) -> Receiving {
         Receiving { max, memory: None }
     }
 
     /// Takes a permit for each KiB that came, so that many clients together can not take all memory.
-    pub(crate) fn within(self, memory: &'a tokio::sync::Semaphore) -> Receiving<'a> {
-        Receiving { memory: Some(memory), ..self }
+    pub(crate) fn within(self, memory: &Arc<Semaphore>) -> Receiving {
+        Receiving { memory: Some(Arc::clone(memory)), ..self }
     }
 
     /// Receives a whole body.
     ///
     /// # Errors
     /// When it is too large, too slow, or cut off, or when there is no memory for it now.
-    pub(crate) async fn receive(self, body: Body) -> Result<Received<'a>, Problem> {
+    pub(crate) async fn receive(self, body: Body) -> Result<Received, Problem> {
         let whole = tokio::time::timeout(limits::BODY_TIME, self.frames(body));
         whole.await.unwrap_or_else(|_| Err(too_slow(limits::BODY_TIME)))
     }
 
-    async fn frames(self, mut body: Body) -> Result<Received<'a>, Problem> {
+    async fn frames(self, mut body: Body) -> Result<Received, Problem> {
         if body.size_hint().lower() > self.max as u64 {
             return Err(self.too_large());
         }
-        let mut received = Received { bytes: Vec::new(), _memory: None };
+        let mut received = Received { bytes: Vec::new(), memory: None };
         let mut held = 0;
         loop {
             let frame = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx));
@@ -155,11 +156,11 @@ impl<'a> Receiving<'a> {
             }
             received.bytes.extend_from_slice(&data);
             let wanted = received.bytes.len().div_ceil(1_024);
-            if let Some(memory) = self.memory {
+            if let Some(memory) = &self.memory {
                 let more = u32::try_from(wanted - held).unwrap_or(u32::MAX);
-                let permit = memory.try_acquire_many(more).map_err(|_| no_memory())?;
+                let permit = Arc::clone(memory).try_acquire_many_owned(more).map_err(|_| no_memory())?;
                 held = wanted;
-                match &mut received._memory {
+                match &mut received.memory {
                     Some(all) => all.merge(permit),
                     none @ None => *none = Some(permit),
                 }
@@ -198,7 +199,7 @@ mod tests {
 
     #[tokio::test]
     async fn memory_is_taken_and_given_back() {
-        let memory = tokio::sync::Semaphore::new(3);
+        let memory = Arc::new(Semaphore::new(3));
         let receive = |n: usize| Receiving::new(1 << 20).within(&memory).receive(Body::from(vec![0; n]));
         let held = receive(2_000).await.unwrap();
         assert_eq!(memory.available_permits(), 1);

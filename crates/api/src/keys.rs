@@ -72,6 +72,13 @@ impl Access {
     pub fn new(listener: SocketAddr, policy: KeyPolicy, keys: &[ApiKey]) -> Access {
         let loopback = is_loopback(listener.ip());
         let policy = if loopback { policy } else { KeyPolicy::Always };
+        if keys.len() > limits::KEYS_MAX {
+            tracing::warn!(
+                "there are {} API keys; those after the first {} are not known",
+                keys.len(),
+                limits::KEYS_MAX
+            );
+        }
         let keys = keys.iter().take(limits::KEYS_MAX);
         let keys = keys.map(|k| (blake3::Hash::from_bytes(k.hash), Principal(k.name.clone()))).collect();
         Access { loopback, policy, keys, failures: Mutex::default() }

@@ -77,10 +77,10 @@ pub struct Source {
 pub(crate) struct Inner {
     pub(crate) api: Api,
     /// KiB of event bodies that may yet be received.
-    pub(crate) bodies: Semaphore,
+    pub(crate) bodies: Arc<Semaphore>,
     /// Large bodies that may be worked on at once.
-    pub(crate) workers: Semaphore,
-    pub(crate) reads: Semaphore,
+    pub(crate) workers: Arc<Semaphore>,
+    pub(crate) reads: Arc<Semaphore>,
     pub(crate) streams: Arc<Semaphore>,
     /// When the disk was last found to be full; `None` since something was kept again.
     pub(crate) disk_full: Mutex<Option<Timestamp>>,
@@ -91,9 +91,9 @@ pub fn router(api: Api) -> Router {
     let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let inner = Arc::new(Inner {
         api,
-        bodies: Semaphore::new(limits::EVENT_BODIES_BYTES_MAX / 1_024),
-        workers: Semaphore::new(workers),
-        reads: Semaphore::new(limits::READS_MAX),
+        bodies: Arc::new(Semaphore::new(limits::EVENT_BODIES_BYTES_MAX / 1_024)),
+        workers: Arc::new(Semaphore::new(workers)),
+        reads: Arc::new(Semaphore::new(limits::READS_MAX)),
         streams: Arc::new(Semaphore::new(limits::STREAMS_MAX)),
         disk_full: Mutex::default(),
     });

@@ -103,6 +103,10 @@ pub const STREAM_BATCH: usize = 64;
 /// Longest that a stream waits for a client that does not read.
 pub const STREAM_STALL: Duration = Duration::from_secs(30);
 
+/// Shortest time between two reads for one stream. Nobody sees a tenth of a second, and all streams
+/// together then cost at most 2,560 reads a second.
+pub const STREAM_PAUSE: Duration = Duration::from_millis(100);
+
 /// How often a silent stream says that it is alive. Proxies cut after 30 or 60 s of silence.
 pub const STREAM_BEAT: Duration = Duration::from_secs(15);
 

@@ -80,13 +80,18 @@ impl Inner {
         T: Send + 'static,
         E: Into<Problem> + Send + 'static,
     {
-        let turn = tokio::time::timeout(limits::READ_WAIT, self.reads.acquire()).await;
-        let Ok(Ok(_turn)) = turn else {
+        let turn = tokio::time::timeout(limits::READ_WAIT, Arc::clone(&self.reads).acquire_owned()).await;
+        let Ok(Ok(turn)) = turn else {
             let problem = Problem::new(Kind::Unavailable, "too much is being read; try again in 1 s");
             return Err(problem.retry_after(std::time::Duration::from_secs(1)));
         };
         let store = self.api.store.clone();
-        let done = tokio::task::spawn_blocking(move || read(&store)).await;
+        // The turn goes along, for the read goes on when its client is gone.
+        let read = move || {
+            let _turn = turn;
+            read(&store)
+        };
+        let done = tokio::task::spawn_blocking(read).await;
         done.map_err(|e| Problem::internal("reading the store", &e))?.map_err(Into::into)
     }
 

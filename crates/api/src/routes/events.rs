@@ -101,10 +101,14 @@ pub(crate) async fn accept(
     };
     let large = received.bytes.len() > limits::INLINE_BODY_BYTES || work.encoding.is_some();
     let checked = if large {
-        let worker = api.workers.acquire().await.map_err(|e| Problem::internal("waiting for a worker", &e))?;
-        let bytes = received.bytes;
-        let done = tokio::task::spawn_blocking(move || work.check(&bytes)).await;
-        drop(worker);
+        let worker = Arc::clone(&api.workers).acquire_owned().await;
+        let worker = worker.map_err(|e| Problem::internal("waiting for a worker", &e))?;
+        // What is taken goes along, for the work goes on when its client is gone.
+        let work = move || {
+            let (_worker, received) = (worker, received);
+            work.check(&received.bytes)
+        };
+        let done = tokio::task::spawn_blocking(work).await;
         done.map_err(|e| Problem::internal("splitting a body", &e))??
     } else {
         work.check(&received.bytes)?

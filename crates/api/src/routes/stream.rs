@@ -101,6 +101,7 @@ async fn follow(
         if !news {
             return;
         }
+        tokio::time::sleep(limits::STREAM_PAUSE).await;
     }
 }
 
