@@ -22,6 +22,7 @@ pub(super) struct History {
     pub(super) severity: Severity,
     pub(super) reopened: u32,
     pub(super) detections: u64,
+    pub(super) entities: usize,
     /// What a person said to it.
     pub(super) barred: Barred,
     /// Since when it may be tried again if the threat goes on: a lease ended, or the blast radius was spent.
@@ -54,24 +55,35 @@ impl History {
             severity: threat.severity,
             reopened: threat.reopened,
             detections: threat.detections,
+            entities: threat.entities.len(),
             barred: Barred::No,
             again_at: None,
             touched: now,
         }
     }
 
-    /// Whether a plan that touches these is news, while no run is alive.
-    pub(super) fn is_due(&self, now: Timestamp, threat: &Threat, aim: &BTreeSet<Entity>) -> bool {
+    /// Whether anything happened, while no run is alive, that may make the playbook due again. Cheap, for it is
+    /// asked at every detection; what it lets through is planned, and then [`History::is_due`] decides.
+    pub(super) fn stirs(&self, now: Timestamp, threat: &Threat) -> bool {
         if self.count == 0 || !self.missing.is_empty() || threat.reopened > self.reopened {
             return true;
         }
-        let worse = threat.severity > self.severity;
-        let goes_on = self.again_at.is_some_and(|at| at <= now) && threat.detections > self.detections;
         match self.barred {
-            Barred::No => worse || goes_on || !aim.is_subset(&self.aim),
-            Barred::Denied => worse,
+            Barred::No => self.worsens(now, threat) || threat.entities.len() > self.entities,
+            Barred::Denied => threat.severity > self.severity,
             Barred::Overridden => false,
         }
+    }
+
+    /// Whether a plan that touches these is news, for a threat that stirs.
+    pub(super) fn is_due(&self, now: Timestamp, threat: &Threat, aim: &BTreeSet<Entity>) -> bool {
+        let only_grew = self.count > 0 && self.missing.is_empty() && threat.reopened == self.reopened;
+        !only_grew || self.worsens(now, threat) || !aim.is_subset(&self.aim)
+    }
+
+    fn worsens(&self, now: Timestamp, threat: &Threat) -> bool {
+        let goes_on = self.again_at.is_some_and(|at| at <= now) && threat.detections > self.detections;
+        goes_on || threat.severity > self.severity
     }
 
     /// Remembers the threat as it is now.
@@ -79,7 +91,18 @@ impl History {
         self.severity = threat.severity;
         self.reopened = threat.reopened;
         self.detections = threat.detections;
+        self.entities = threat.entities.len();
         self.touched = now;
+    }
+
+    /// Remembers that a run begins, or is refused for what is missing.
+    pub(super) fn begin(&mut self, now: Timestamp, threat: &Threat, run: RunId, missing: BTreeSet<Variable>) {
+        self.look(now, threat);
+        self.count += 1;
+        self.runs.insert(run);
+        self.missing = missing;
+        self.barred = Barred::No;
+        self.again_at = None;
     }
 
     /// Takes over what the playbook did for a threat that turned out to be this one.

@@ -31,6 +31,12 @@ pub(super) struct Plan {
 }
 
 impl Plan {
+    /// The plan as it will be carried out, with its digest. Separate, for most plans are dropped as no news.
+    pub(super) fn sealed(mut self) -> Plan {
+        self.run.plan_digest = digest(&self);
+        self
+    }
+
     /// The place of an action among the steps.
     pub(super) fn place(&self, action_id: &str) -> Option<usize> {
         self.run.steps.iter().position(|step| step.action_id == action_id)
@@ -64,24 +70,20 @@ pub(super) struct Ask {
     pub(super) on_timeout: OnTimeout,
 }
 
-/// Plans a playbook for a threat that tells all that it needs.
+/// Plans a playbook for a threat that tells all that it needs; to be sealed.
 pub(super) fn plan(now: Timestamp, playbook: &Playbook, threat: &Threat, run_id: RunId) -> Plan {
     let (steps, notes): (Vec<_>, Vec<_>) = playbook.actions.iter().map(|action| step(action, threat)).unzip();
     let mut run = empty(now, playbook, threat, run_id);
     run.steps = steps;
-    let mut plan = whole(run, notes, playbook, threat);
-    plan.run.plan_digest = digest(&plan);
-    plan
+    whole(run, notes, playbook, threat)
 }
 
-/// The record of a playbook that is due and can not be planned.
+/// The record of a playbook that is due and can not be planned; to be sealed.
 pub(super) fn refused(now: Timestamp, playbook: &Playbook, threat: &Threat, run_id: RunId, reason: String) -> Plan {
     let mut run = empty(now, playbook, threat, run_id);
     run.state = RunState::Refused;
     run.reason = Some(reason);
-    let mut plan = whole(run, Vec::new(), playbook, threat);
-    plan.run.plan_digest = digest(&plan);
-    plan
+    whole(run, Vec::new(), playbook, threat)
 }
 
 fn whole(run: Run, notes: Vec<Note>, playbook: &Playbook, threat: &Threat) -> Plan {

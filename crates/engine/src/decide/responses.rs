@@ -309,6 +309,9 @@ impl Responses {
             self.remember(threat.threat_id, playbook, history);
             return Vec::new();
         }
+        if !history.stirs(now, threat) {
+            return Vec::new();
+        }
         let missing = playbook.missing(threat);
         let run_id = RunId::derive(&format!("{}|{}|{}", threat.threat_id, playbook.id, history.count + 1));
         let planned = if missing.is_empty() {
@@ -322,19 +325,18 @@ impl Responses {
             let told = history.missing == missing;
             (!told).then(|| plan::refused(now, playbook, threat, run_id, lacking(&missing)))
         };
-        let Some(plan) = planned else { return Vec::new() };
+        let Some(plan) = planned else {
+            history.entities = threat.entities.len();
+            self.remember(threat.threat_id, playbook, history);
+            return Vec::new();
+        };
         if self.plans.len() - self.finished.len() >= limits::RUNS_ALIVE_MAX {
             self.turned_away += 1;
             return Vec::new();
         }
-        history.look(now, threat);
-        history.count += 1;
-        history.runs.insert(run_id);
-        history.missing = missing;
-        history.barred = Barred::No;
-        history.again_at = None;
+        history.begin(now, threat, run_id, missing);
         self.remember(threat.threat_id, playbook, history);
-        self.plans.insert(run_id, plan);
+        self.plans.insert(run_id, plan.sealed());
         self.on(now, run_id, |course| course.advance(policy))
     }
 

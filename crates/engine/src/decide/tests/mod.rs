@@ -4,8 +4,10 @@ mod bounds;
 mod brief;
 mod refusals;
 mod schedules;
+mod second_thoughts;
 mod shipped;
 mod stories;
 mod story;
+mod verbs;
 
 pub(in crate::decide) use brief::threat;

@@ -216,13 +216,13 @@ impl Schedule<'_> {
 
     /// An answer to any question that ever was: in time or late, the first or the second, to this plan or another.
     fn answer(&mut self, now: Timestamp, by: &Principal) -> Vec<Change> {
-        let known: Vec<Question> = self.witness.questions.values().cloned().collect();
-        if known.is_empty() {
+        let known = self.witness.questions.len();
+        if known == 0 {
             return Vec::new();
         }
-        let question = &known[self.numbers.below(known.len())];
-        let other = &known[self.numbers.below(known.len())];
-        let plan = if self.numbers.below(4) == 0 { other } else { question };
+        let mut any = || self.witness.questions.values().nth(self.numbers.below(known)).expect("one of them").clone();
+        let (question, other) = (any(), any());
+        let plan = if self.numbers.below(4) == 0 { &other } else { &question };
         let approve = self.numbers.below(3) > 0;
         let answer = Answer { question: question.question_id, approve, plan_digest: &plan.plan_digest, by };
         let fits = question.state == QuestionState::Waiting
@@ -272,7 +272,7 @@ fn nothing_is_recorded_twice_or_without_a_yes_in_ten_thousand_schedules() {
             threats: actors(),
         };
         let mut now = start();
-        for _ in 0..24 {
+        for _ in 0..12 {
             let gap = [0, 1, 30, 61, 300, 1_800][schedule.numbers.below(6)];
             now = now.plus_seconds(gap);
             schedule.step(now);

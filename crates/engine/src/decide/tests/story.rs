@@ -15,6 +15,50 @@ use super::brief::{start, threat};
 use crate::content::ContentFile;
 use crate::decide::{Answer, Change, Playbooks, Policy, Protected, Responses, Whom, cases};
 
+/// Slow down by itself; ask about a block; after that, ask about a decoy.
+pub(super) const GUESS: &str = r#"
+name: Guess
+version: "1"
+trigger: {condition: guess, severity_threshold: medium, confidence_threshold: 0.5}
+context_requirements: [source_ip]
+actions:
+  - id: slow
+    type: firewall_rule
+    parameters: {rule_type: rate_limit, source_ip: "${source_ip}", limit: 5/minute, duration: 10m}
+  - id: block
+    type: firewall_rule
+    hotl_required: true
+    hotl_prompt: "Block ${source_ip}?"
+    depends_on: [slow]
+    parameters: {rule_type: block, source_ip: "${source_ip}", duration: 1h}
+  - id: decoy
+    type: honeypot_deployment
+    hotl_required: true
+    hotl_prompt: "Decoy for ${source_ip}?"
+    depends_on: [block]
+    parameters: {honeypot_type: ssh, target_ip: "${source_ip}", duration: 2h}
+"#;
+
+/// One question, and what happens when nobody answers it.
+pub(super) fn ask(on_timeout: &str, more: &str) -> String {
+    format!(
+        r#"
+name: Ask
+version: "1"
+trigger: {{condition: guess, severity_threshold: medium, confidence_threshold: 0.5}}
+context_requirements: [source_ip]
+actions:
+  - id: block
+    type: firewall_rule
+    hotl_required: true
+    hotl_prompt: "Block ${{source_ip}}?"
+    on_timeout: {on_timeout}
+    approval_timeout: 60s
+    parameters: {{rule_type: block, source_ip: "${{source_ip}}", duration: 1h}}
+{more}"#
+    )
+}
+
 /// Compiles playbooks that must be good, named `a`, `b`, …
 pub(super) fn playbooks(texts: &[&str]) -> Playbooks {
     let named = texts
