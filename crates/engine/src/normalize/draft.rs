@@ -96,6 +96,15 @@ impl Draft {
                 (!rest.is_empty()).then_some((rank, rest.len()))
             })
         };
+        // Flat events have nothing to strip; the names are sorted, so that is soon seen.
+        let begins = |prefix: &String| {
+            let stem = prefix.trim_end_matches(".*");
+            let at = self.native.partition_point(|(name, _)| **name < *stem);
+            self.native[at..].iter().map_while(|(name, _)| name.strip_prefix(stem)).any(|rest| rest.starts_with('.'))
+        };
+        if !prefixes.iter().any(begins) {
+            return;
+        }
         let native = std::mem::take(&mut self.native);
         let mut ranked: Vec<(usize, Field)> = native
             .into_iter()

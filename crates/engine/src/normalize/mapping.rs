@@ -207,3 +207,50 @@ fn has_regex(step: &Step) -> bool {
     let cases = step.switch.iter().flat_map(|switch| switch.cases.values());
     step.regex.is_some() || step.steps.iter().any(has_regex) || cases.into_iter().any(|case| has_regex(case))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Mappings;
+    use super::*;
+
+    fn refused(text: &str) -> String {
+        let file = ContentFile { path: "mappings/x.yml".to_owned(), text: text.to_owned() };
+        let mut refused = Vec::new();
+        assert_eq!(Mappings::compile(&[&file], &mut refused).names().count(), 0, "{text}");
+        refused.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+    }
+
+    #[test]
+    fn a_bad_mapping_is_refused_with_its_line() {
+        for (text, why) in [
+            ("description: x\nreads: json\nfolds: 1\n", "mappings/x.yml:3: "),
+            ("description: x\nreads: xml\n", "mappings/x.yml:2: "),
+            ("reads: json\n", "description"),
+            ("description: x\nreads: json\n", "`recognise` is empty"),
+            ("description: x\nreads: json\nplain: true\nrecognise: [{has: [a]}]\n", "are for text"),
+            ("description: x\nreads: text\n", "neither `programs` nor `plain`"),
+            ("description: x\nreads: text\nplain: true\nhoist: [a]\n", "are for JSON"),
+            ("description: x\nreads: text\nplain: true\npatterns: [{set: {a: b}}]\n", "must have a `regex`"),
+            (
+                "description: x\nreads: text\nplain: true\nsteps:\n  - steps: [{switch: {on: a, cases: {1: {regex: x}}}}]\n",
+                "within a step it is `extract`",
+            ),
+            ("description: x\nreads: text\nplain: true\npatterns:\n  - regex: '('\n", "mappings/x.yml:5: "),
+            ("description: x\nreads: text\nplain: true\ntime:\n  - {field: a, formats: [noon]}\n", "noon"),
+        ] {
+            assert!(refused(text).contains(why), "{text}: {}", refused(text));
+        }
+    }
+
+    #[test]
+    fn one_name_is_one_mapping_and_cases_are_none() {
+        let text = "description: x\nreads: text\nplain: true\nothers: true\n";
+        let file = |path: &str| ContentFile { path: path.to_owned(), text: text.to_owned() };
+        let (one, two, case) = (file("mappings/x.yml"), file("mappings/more/x.yml"), file("mappings/cases/y.yml"));
+        let mut refused = Vec::new();
+        let mappings = Mappings::compile(&[&one, &two, &case], &mut refused);
+        assert_eq!(mappings.names().collect::<Vec<_>>(), ["x"]);
+        assert_eq!(refused[0].to_string(), "mappings/more/x.yml:0: a mapping with the name x is there already");
+        assert_eq!(refused.len(), 1);
+    }
+}
