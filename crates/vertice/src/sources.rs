@@ -132,7 +132,8 @@ impl Kind {
             Kind::File(path) => {
                 let mut follow = follow::Follow {
                     path: path.clone(),
-                    begin: follow::Begin::End,
+                    // What is there already shows at once what has been going on; events bring their own time.
+                    begin: follow::Begin::Start,
                     cursor: None,
                     poll: limits::FILE_POLL,
                 };

@@ -28,10 +28,17 @@ pub struct Server {
 impl Server {
     /// Starts it and waits for the line that says it is ready.
     pub fn start(data: &Path) -> Server {
+        Server::start_with(data, &[])
+    }
+
+    /// As [`Server::start`], with further arguments.
+    pub fn start_with(data: &Path, arguments: &[&str]) -> Server {
         let mut child = vertice()
             .args(["up", "--no-local-sources", "--listen", "127.0.0.1:0", "--data"])
             .arg(data)
+            .args(arguments)
             .env("VERTICE_API_KEY", KEY)
+            .env("VERTICE_LOG", "warn")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::inherit())
