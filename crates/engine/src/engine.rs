@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use vertice_model::{
-    EffectId, Event, Position, Principal, Question, QuestionState, RawEvent, Threat, ThreatId, Timestamp, Verdict,
-    VerdictKind,
+    EffectId, Event, Position, Question, QuestionState, RawEvent, Threat, ThreatId, ThreatState, Timestamp, Verdict,
 };
 
 use crate::content::Content;
@@ -182,7 +181,8 @@ impl Engine {
                 out.changes(answered.unwrap_or_default());
             }
             Input::Verdict { threat, verdict, note, by } => {
-                self.verdict(stamp.now, *threat, *verdict, note, by, &mut out)
+                let said = Verdict { verdict: *verdict, by: by.clone(), at: stamp.now, note: note.clone() };
+                self.verdict(*threat, said, &mut out);
             }
             Input::Release { containment, reason, by } => {
                 let released = self.state.responses.release(stamp.now, *containment, by, reason);
@@ -234,18 +234,10 @@ impl Engine {
         }
     }
 
-    fn verdict(
-        &mut self,
-        now: Timestamp,
-        threat: ThreatId,
-        verdict: VerdictKind,
-        note: &str,
-        by: &Principal,
-        out: &mut Out,
-    ) {
-        let said = Verdict { verdict, by: by.clone(), at: now, note: note.to_owned() };
+    fn verdict(&mut self, threat: ThreatId, said: Verdict, out: &mut Out) {
+        let (now, kind, by) = (said.at, said.verdict, said.by.clone());
         if self.state.threats.judge(threat, said) {
-            out.changes(self.state.responses.verdict(now, threat, verdict, by));
+            out.changes(self.state.responses.verdict(now, threat, kind, &by));
         }
     }
 
@@ -260,13 +252,11 @@ impl Engine {
 
     fn consider(&mut self, now: Timestamp, threat: &Threat) -> Vec<Change> {
         match threat.state {
-            vertice_model::ThreatState::Open => {
+            ThreatState::Open => {
                 self.state.responses.consider(now, threat, &self.content.playbooks, &self.content.policy)
             }
-            vertice_model::ThreatState::Merged { into, .. } => {
-                self.state.responses.threat_merged(now, threat.threat_id, into)
-            }
-            vertice_model::ThreatState::Quiet { .. } | vertice_model::ThreatState::Judged { .. } => Vec::new(),
+            ThreatState::Merged { into, .. } => self.state.responses.threat_merged(now, threat.threat_id, into),
+            ThreatState::Quiet { .. } | ThreatState::Judged { .. } => Vec::new(),
         }
     }
 }

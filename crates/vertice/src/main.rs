@@ -19,7 +19,7 @@ use cli::Start;
 fn main() -> ExitCode {
     cli::run(|start, config| match start {
         Start::Replay(arguments, format) => replay::run(&config, &arguments, format),
-        Start::Up(_) => up::run(&config),
+        Start::Up => up::run(&config),
         Start::Demo(arguments) => demo::run(&arguments),
     })
 }

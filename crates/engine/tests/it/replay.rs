@@ -176,9 +176,10 @@ fn screening_in_parts_is_screening_at_once() {
     let mut in_parts = engine.clone();
     let stamp = Stamp { position: engine.next(), now: stamp.now };
     let whole = engine.judge(stamp, screen(&content, stamp, &events));
-    let parts = events.chunks(37).zip((0_u64..).step_by(37)).map(|(part, start)| {
-        screen(&content, Stamp { position: stamp.position.plus(start), now: stamp.now }, part)
-    });
+    let parts = events
+        .chunks(37)
+        .zip((0_u64..).step_by(37))
+        .map(|(part, start)| screen(&content, Stamp { position: stamp.position.plus(start), now: stamp.now }, part));
     let joined = parts.reduce(vertice_engine::Screened::join).unwrap();
     assert_eq!(bytes(&in_parts.judge(stamp, joined)), bytes(&whole));
     assert_eq!(in_parts.snapshot(), engine.snapshot());

@@ -150,7 +150,7 @@ enum Ask {
 #[derive(Debug)]
 pub enum Start {
     /// Take events in, detect, and serve the API until told to stop.
-    Up(UpArguments),
+    Up,
     /// Read files to their end and print what is detected in them.
     Replay(ReplayArguments, Format),
     /// Play an attack and tell its story.
@@ -198,7 +198,7 @@ fn dispatch(cli: Cli, start: impl Fn(Start, Config) -> Result<()>) -> Result<()>
     match cli.command {
         Command::Up(arguments) => {
             let config = arguments.over(global.configuration()?);
-            start(Start::Up(arguments), config)
+            start(Start::Up, config)
         }
         Command::Replay(arguments) => {
             let config = arguments.over(global.configuration()?);
