@@ -48,7 +48,7 @@ pub struct Random(pub u64);
 
 impl Random {
     /// The next number.
-    pub fn next(&mut self) -> u64 {
+    pub fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -58,7 +58,7 @@ impl Random {
 
     /// A number below `end`, which is not 0.
     pub fn below(&mut self, end: usize) -> usize {
-        (self.next() % end as u64) as usize
+        (self.number() % end as u64) as usize
     }
 
     /// The text with some of its bytes flipped, cut, doubled or put elsewhere.
@@ -68,7 +68,7 @@ impl Random {
             let at = self.below(bytes.len() + 1);
             match self.below(6) {
                 0 if at < bytes.len() => bytes[at] ^= 1 << self.below(8),
-                1 if at < bytes.len() => bytes[at] = self.next() as u8,
+                1 if at < bytes.len() => bytes[at] = self.number() as u8,
                 2 => bytes.truncate(at),
                 3 => bytes.insert(at, *b"\0\"'{}[]:,\\\n%\xff\x80 "[self.below(15)..].first().unwrap_or(&0)),
                 4 => {
