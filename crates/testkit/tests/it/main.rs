@@ -1,3 +1,4 @@
 //! The house rules, as an ordinary test.
 
+#[cfg(test)]
 mod house_rules;
