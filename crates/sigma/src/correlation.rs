@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::atom::{Compare, Number};
+use crate::atom::Compare;
 use crate::error::Refused;
 use crate::limits;
 use crate::rule::{self, RuleIndex};
@@ -113,10 +113,17 @@ impl Correlation {
         alias.map_or(name, |(_, field)| field)
     }
 
-    /// Whether a count is enough.
-    pub(crate) fn satisfied(&self, count: usize) -> bool {
-        let count = Number::Whole(count as i64);
-        self.condition.iter().all(|(compare, to)| compare.holds(count, Number::Whole(*to)))
+    /// Whether any count from a lowest to a highest may be enough. Exact of a single count, and of a condition with
+    /// one bound and nothing else.
+    pub(crate) fn satisfiable(&self, low: i64, high: i64) -> bool {
+        self.condition.iter().all(|(compare, to)| match compare {
+            Compare::Equal => low <= *to && *to <= high,
+            Compare::NotEqual => low != *to || high != *to,
+            Compare::Less => low < *to,
+            Compare::LessOrEqual => low <= *to,
+            Compare::Greater => high > *to,
+            Compare::GreaterOrEqual => high >= *to,
+        })
     }
 }
 

@@ -7,13 +7,13 @@
 //!
 //! Times are those of the events. Whoever feeds this keeps times out that lie in the future.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::ops::Range;
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use crate::correlation::{Correlation, Counts};
 use crate::event::Event;
+use crate::group::{Group, Kept, Window};
 use crate::limits;
 use crate::rule::{Body, RuleIndex};
 use crate::set::RuleSet;
@@ -52,24 +52,6 @@ struct State {
     touches: u64,
     /// How many matches all groups hold.
     events: usize,
-}
-
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
-struct Group {
-    touched: u64,
-    /// By time, then position.
-    events: VecDeque<Kept>,
-    /// The ends of the windows that fired, by when they did.
-    fired: VecDeque<i64>,
-}
-
-/// A match of one of the rules that a correlation is over.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-struct Kept {
-    at_us: i64,
-    position: u64,
-    /// What is counted; empty where events are.
-    value: String,
 }
 
 /// A match on its way through the correlations.
@@ -151,7 +133,7 @@ impl Correlator {
         let name = joined(group.iter().map(|(_, value)| value.as_str()));
         let kept = Kept { at_us: found.at_us, position: found.position, value };
         let windows = state.add(&name, kept, correlation);
-        let (evicted_groups, evicted_events) = state.shrink(&name);
+        let (evicted_groups, evicted_events) = state.shrink(&name, correlation.timespan_us);
         self.evicted_groups += evicted_groups;
         self.evicted_events += evicted_events;
         let fired = |(at_us, positions)| Fired { correlation: index, group: group.clone(), at_us, positions };
@@ -159,32 +141,31 @@ impl Correlator {
     }
 }
 
-/// A window that fired: its end, and the positions within it.
-type Window = (i64, Vec<u64>);
-
 impl State {
     /// Adds a match to its group, unless it is there already, and returns the windows that it completed.
     fn add(&mut self, name: &str, kept: Kept, correlation: &Correlation) -> Vec<Window> {
         let group = self.groups.entry(name.to_owned()).or_default();
-        let held = group.events.len();
-        group.forget(kept.at_us.saturating_sub(horizon(correlation.timespan_us)));
-        let added = group.insert(kept);
-        self.events = self.events - held + group.events.len();
-        let Some(at) = added else { return Vec::new() };
+        let (held, at_us, span_us) = (group.len(), kept.at_us, correlation.timespan_us);
+        group.forget(at_us.saturating_sub(horizon(span_us)), span_us);
+        let added = group.insert(kept, span_us);
+        self.events = self.events - held + group.len();
+        if !added {
+            return Vec::new();
+        }
         self.touched.remove(&group.touched);
         self.touches += 1;
         group.touched = self.touches;
         self.touched.insert(self.touches, name.to_owned());
-        group.completed(at, correlation)
+        group.completed(at_us, correlation)
     }
 
     /// Forgets what is too much: the oldest events of this group, then the groups that were touched longest ago.
     /// Returns how many groups and events.
-    fn shrink(&mut self, name: &str) -> (u64, u64) {
+    fn shrink(&mut self, name: &str, span_us: i64) -> (u64, u64) {
         let (mut groups, mut events) = (0, 0);
         if let Some(group) = self.groups.get_mut(name) {
-            while group.events.len() > limits::GROUP_EVENTS_MAX {
-                group.events.pop_front();
+            while group.len() > limits::GROUP_EVENTS_MAX {
+                group.forget_oldest(span_us);
                 self.events -= 1;
                 events += 1;
             }
@@ -192,8 +173,8 @@ impl State {
         while self.groups.len() > limits::GROUPS_MAX || self.events > limits::CORRELATION_EVENTS_MAX {
             let Some((_, oldest)) = self.touched.pop_first() else { break };
             if let Some(group) = self.groups.remove(&oldest) {
-                self.events -= group.events.len();
-                events += group.events.len() as u64;
+                self.events -= group.len();
+                events += group.len() as u64;
                 groups += 1;
             }
         }
@@ -203,104 +184,13 @@ impl State {
     fn expire(&mut self, before_us: i64) {
         let (touched, events) = (&mut self.touched, &mut self.events);
         self.groups.retain(|_, group| {
-            let live = group.events.back().is_some_and(|last| last.at_us >= before_us);
+            let live = group.newest_us().is_some_and(|newest_us| newest_us >= before_us);
             if !live {
                 touched.remove(&group.touched);
-                *events -= group.events.len();
+                *events -= group.len();
             }
             live
         });
-    }
-}
-
-impl Group {
-    fn forget(&mut self, before_us: i64) {
-        while self.events.front().is_some_and(|kept| kept.at_us < before_us) {
-            self.events.pop_front();
-        }
-        self.fired.retain(|fired| *fired >= before_us);
-    }
-
-    /// Puts a match in its place and returns that; `None` if it is there already, because an event matched several of
-    /// the rules.
-    fn insert(&mut self, kept: Kept) -> Option<usize> {
-        let order = |other: &Kept| (other.at_us, other.position).cmp(&(kept.at_us, kept.position));
-        let at = self.events.partition_point(|other| order(other).is_lt());
-        let same = self.events.range(at..).take_while(|other| order(other).is_eq());
-        if same.into_iter().any(|other| other.value == kept.value) {
-            return None;
-        }
-        self.events.insert(at, kept);
-        Some(at)
-    }
-
-    /// The windows with the match at this place that fire: those that end with it, or with a later match.
-    fn completed(&mut self, at: usize, correlation: &Correlation) -> Vec<Window> {
-        let span = correlation.timespan_us;
-        let (events, fired) = (&self.events, &mut self.fired);
-        let Some(last_us) = events.get(at).map(|kept| kept.at_us.saturating_add(span)) else { return Vec::new() };
-        let mut counted = Counted::new(&correlation.counts);
-        let mut windows = Vec::new();
-        let mut next = at;
-        while let Some(end_us) = events.get(next).map(|kept| kept.at_us).filter(|end_us| *end_us <= last_us) {
-            // Events of one time end one window together.
-            let end = events.partition_point(|kept| kept.at_us <= end_us) - 1;
-            next = end + 1;
-            if let Some(quiet) = fired.iter().find(|fired| fired.abs_diff(end_us) < span.unsigned_abs()) {
-                next = next.max(events.partition_point(|kept| kept.at_us < quiet.saturating_add(span)));
-                continue;
-            }
-            let start = events.partition_point(|kept| kept.at_us < end_us.saturating_sub(span));
-            if correlation.satisfied(counted.within(events, start..end + 1)) {
-                let from = start.max((end + 1).saturating_sub(limits::FIRED_POSITIONS_MAX));
-                let mut positions: Vec<u64> = events.range(from..=end).map(|kept| kept.position).collect();
-                positions.dedup();
-                windows.push((end_us, positions));
-                fired.push_back(end_us);
-                if fired.len() > limits::FIRINGS_MAX {
-                    fired.pop_front();
-                }
-            }
-        }
-        windows
-    }
-}
-
-/// What is counted of a window that only moves forward.
-enum Counted<'k> {
-    Events,
-    /// How often each value is within the window that was counted last.
-    Values(BTreeMap<&'k str, usize>, Range<usize>),
-}
-
-impl<'k> Counted<'k> {
-    fn new(counts: &Counts) -> Counted<'k> {
-        match counts {
-            Counts::Events => Counted::Events,
-            Counts::Values(_) | Counts::Rules => Counted::Values(BTreeMap::new(), 0..0),
-        }
-    }
-
-    /// The count of a window, given by the places of its events.
-    fn within(&mut self, events: &'k VecDeque<Kept>, window: Range<usize>) -> usize {
-        match self {
-            Counted::Events => window.len(),
-            Counted::Values(values, old) => {
-                for gone in events.range(old.start..window.start.clamp(old.start, old.end)) {
-                    if let Some(count) = values.get_mut(gone.value.as_str()) {
-                        *count -= 1;
-                        if *count == 0 {
-                            values.remove(gone.value.as_str());
-                        }
-                    }
-                }
-                for new in events.range(old.end.max(window.start)..window.end) {
-                    *values.entry(new.value.as_str()).or_default() += 1;
-                }
-                *old = window;
-                values.len()
-            }
-        }
     }
 }
 

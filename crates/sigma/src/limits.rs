@@ -70,8 +70,8 @@ pub const GROUPS_MAX: usize = 16_384;
 /// Most events of one group; also the highest count that a condition can ask for.
 pub const GROUP_EVENTS_MAX: usize = 16_384;
 
-/// Most events of one correlation over all its groups. At some 100 bytes each and all correlations at their
-/// limit this is 1.6 GB; one flooded correlation takes 6 MB.
+/// Most events of one correlation over all its groups. At some 300 bytes each, two thirds of which are for
+/// counting quickly, one flooded correlation takes 20 MB; all correlations at their limit would take 5 GB.
 pub const CORRELATION_EVENTS_MAX: usize = 65_536;
 
 /// Most firings that a group remembers so that it stays quiet after them.
@@ -79,3 +79,8 @@ pub const FIRINGS_MAX: usize = 16;
 
 /// Most positions that a firing names; the newest are kept.
 pub const FIRED_POSITIONS_MAX: usize = 1_000;
+
+/// Most steps of the search for the windows that a match completed. Of a condition with one bound, such as `gte: 10`,
+/// it takes some 60 for each of the firings remembered; only one such as `eq: 10` may need more, after a late
+/// match among thousands. It ends there, after some 50 microseconds.
+pub const WINDOW_STEPS_MAX: usize = 4_096;
