@@ -1,5 +1,7 @@
 //! Rules, mappings and playbooks: data with versions and tests, compiled into what the stages use.
 
+use std::sync::OnceLock;
+
 use serde::{Deserialize, Serialize};
 
 use crate::decide::{Playbooks, Policy};
@@ -29,12 +31,19 @@ pub struct ContentError {
     pub reason: String,
 }
 
-/// The content in force. Serialized as its files; compiled anew when it is read.
+/// The content in force. Serialized as its files; what was read is compiled only once somebody looks at
+/// what it holds, for most who pass over it in the log never do, and thousands of rules take seconds.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(from = "Vec<ContentFile>", into = "Vec<ContentFile>")]
 pub struct Content {
     files: Vec<ContentFile>,
     digest: String,
+    compiled: OnceLock<Compiled>,
+}
+
+/// What the files of a [`Content`] say.
+#[derive(Clone, Debug)]
+pub struct Compiled {
     /// How raw events become events.
     pub mappings: Mappings,
     /// What is looked for.
@@ -47,32 +56,20 @@ pub struct Content {
     pub refused: Vec<ContentError>,
 }
 
+impl std::ops::Deref for Content {
+    type Target = Compiled;
+
+    fn deref(&self) -> &Compiled {
+        self.compiled.get_or_init(|| compile(&self.files))
+    }
+}
+
 impl Content {
-    /// Compiles content. A bad file is left out and named in [`Content::refused`]; the others stand.
+    /// Compiles content. A bad file is left out and named in [`Compiled::refused`]; the others stand.
     #[must_use]
     pub fn compile(files: Vec<ContentFile>) -> Content {
-        let below = |folder: &str| -> Vec<&ContentFile> {
-            files.iter().filter(|f| f.path.split(['/', ':']).next() == Some(folder)).collect()
-        };
-        let mut refused = Vec::new();
-        let mappings = Mappings::compile(&below("mappings"), &mut refused);
-        let rules = Rules::compile(&below("rules"), &mut refused);
-        let playbooks = Playbooks::compile(&below("playbooks"), &mut refused);
-        let policy = policy(&below("policy"), &mut refused);
-        for error in &mut refused {
-            // A person knows a file by its path alone.
-            if let Some((_, path)) = error.path.split_once(':') {
-                error.path = path.to_owned();
-            }
-        }
-        let mut digest = blake3::Hasher::new();
-        for file in &files {
-            for part in [&file.path, &file.text] {
-                digest.update(&(part.len() as u64).to_le_bytes());
-                digest.update(part.as_bytes());
-            }
-        }
-        Content { digest: digest.finalize().to_hex().to_string(), files, mappings, rules, playbooks, policy, refused }
+        let compiled = compile(&files).into();
+        Content { compiled, ..Content::from(files) }
     }
 
     /// BLAKE3 of the files, in hexadecimal: two contents with one digest are the same.
@@ -80,6 +77,24 @@ impl Content {
     pub fn digest(&self) -> &str {
         &self.digest
     }
+}
+
+fn compile(files: &[ContentFile]) -> Compiled {
+    let below = |folder: &str| -> Vec<&ContentFile> {
+        files.iter().filter(|f| f.path.split(['/', ':']).next() == Some(folder)).collect()
+    };
+    let mut refused = Vec::new();
+    let mappings = Mappings::compile(&below("mappings"), &mut refused);
+    let rules = Rules::compile(&below("rules"), &mut refused);
+    let playbooks = Playbooks::compile(&below("playbooks"), &mut refused);
+    let policy = policy(&below("policy"), &mut refused);
+    for error in &mut refused {
+        // A person knows a file by its path alone.
+        if let Some((_, path)) = error.path.split_once(':') {
+            error.path = path.to_owned();
+        }
+    }
+    Compiled { mappings, rules, playbooks, policy, refused }
 }
 
 /// The last policy that can be read; the cautious default where there is none.
@@ -98,12 +113,36 @@ fn policy(files: &[&ContentFile], refused: &mut Vec<ContentError>) -> Policy {
 
 impl From<Vec<ContentFile>> for Content {
     fn from(files: Vec<ContentFile>) -> Content {
-        Content::compile(files)
+        let mut digest = blake3::Hasher::new();
+        for file in &files {
+            for part in [&file.path, &file.text] {
+                digest.update(&(part.len() as u64).to_le_bytes());
+                digest.update(part.as_bytes());
+            }
+        }
+        Content { digest: digest.finalize().to_hex().to_string(), files, compiled: OnceLock::new() }
     }
 }
 
 impl From<Content> for Vec<ContentFile> {
     fn from(content: Content) -> Vec<ContentFile> {
         content.files
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_read_is_compiled_once_it_is_looked_at() {
+        let file = |path: &str, text: &str| ContentFile { path: path.into(), text: text.into() };
+        let made = Content::compile(vec![file("rules:/etc/bad.yml", "title: [")]);
+        assert!(made.compiled.get().is_some());
+        let read: Content = serde_json::from_str(&serde_json::to_string(&made).unwrap()).unwrap();
+        assert_eq!(read.digest(), made.digest());
+        assert!(read.compiled.get().is_none());
+        assert_eq!((read.refused.clone(), read.refused[0].path.as_str()), (made.refused.clone(), "/etc/bad.yml"));
+        assert!(read.compiled.get().is_some());
     }
 }

@@ -17,7 +17,7 @@ pub mod limits;
 pub mod normalize;
 mod seen;
 
-pub use content::{Content, ContentError, ContentFile};
+pub use content::{Compiled, Content, ContentError, ContentFile};
 pub use effect::{Effect, EffectKind, Record, RefusedEvent};
 pub use engine::{Counts, Engine, Screened, screen};
 pub use input::{Input, Stamp};

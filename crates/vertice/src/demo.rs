@@ -52,15 +52,23 @@ pub fn run(arguments: &DemoArguments) -> Result<()> {
     let clock = Arc::new(Clock::starting_at(Timestamp::default()));
     let now = Arc::clone(&clock);
     let store = Store::open(data, Arc::new(move || now.now()), Options::default())?;
-    let mut engine = recover(&store)?;
-    put_in_force(&store, &engine, Content::compile(content::gather(&[], &[])?))?;
+    let content = Arc::new(Content::compile(content::gather(&[], &[])?));
+    let mut engine = recover(&store, &content)?;
+    put_in_force(&store, &engine, &content)?;
     let runtime = pipeline::runtime()?;
     let stop = CancellationToken::new();
     let (tell, effects) = mpsc::channel();
     let mut observe = |judged: Judged<'_>| judged.effects.iter().for_each(|e| _ = tell.send(e.clone()));
     std::thread::scope(|scope| {
         let (handle, engine) = (runtime.handle().clone(), &mut engine);
-        let pipeline = Pipeline { store: &store, clock: &clock, threads: 1, observe: &mut observe, stop: stop.clone() };
+        let pipeline = Pipeline {
+            store: &store,
+            content: &content,
+            clock: &clock,
+            threads: 1,
+            observe: &mut observe,
+            stop: stop.clone(),
+        };
         let judging = scope.spawn(move || {
             let _inside = handle.enter();
             pipeline.run(engine)

@@ -30,6 +30,8 @@ pub struct Judged<'a> {
 pub struct Pipeline<'a> {
     /// Where the log is.
     pub store: &'a Store,
+    /// The content of this start, which is compiled.
+    pub content: &'a Arc<Content>,
     /// What tells the time.
     pub clock: &'a Clock,
     /// How many threads screen.
@@ -40,15 +42,16 @@ pub struct Pipeline<'a> {
     pub stop: CancellationToken,
 }
 
-/// The engine as it stood when it last ran: from the latest snapshot, or new.
+/// The engine as it stood when it last ran: from the latest snapshot, or new. Content of the log that is
+/// the same as `known` is not compiled again.
 ///
 /// # Errors
 /// When the log is damaged where it is needed.
-pub fn recover(store: &Store) -> Result<Engine> {
+pub fn recover(store: &Store, known: &Arc<Content>) -> Result<Engine> {
     let Some(snapshot) = store.load_snapshot(SNAPSHOT_VERSION).context("reading the snapshot")? else {
         return Ok(Engine::default());
     };
-    let engine = Engine::restore(&snapshot.bytes, |at| content_at(store, at))?;
+    let engine = Engine::restore(&snapshot.bytes, |at| content_at(store, at).map(|found| the_same(found, known)))?;
     match engine {
         Some(engine) if engine.next() == snapshot.position.plus(1) => Ok(engine),
         Some(_) | None => {
@@ -65,13 +68,18 @@ fn content_at(store: &Store, at: Position) -> Result<Arc<Content>> {
     }
 }
 
+/// One of two contents that say the same: the one that is compiled already.
+fn the_same(found: Arc<Content>, known: &Arc<Content>) -> Arc<Content> {
+    if found.digest() == known.digest() { Arc::clone(known) } else { found }
+}
+
 /// Puts content into force, unless it already is: as an input like any other.
 ///
 /// # Errors
 /// When the log can not take it.
-pub fn put_in_force(store: &Store, engine: &Engine, content: Content) -> Result<()> {
+pub fn put_in_force(store: &Store, engine: &Engine, content: &Arc<Content>) -> Result<()> {
     if content.digest() != engine.content().digest() {
-        store.append_blocking(Input::Content(Arc::new(content))).context("writing the content to the log")?;
+        store.append_blocking(Input::Content(Arc::clone(content))).context("writing the content to the log")?;
     }
     Ok(())
 }
@@ -117,11 +125,12 @@ impl Pipeline<'_> {
                     let screened = self.screen(engine.content(), *stamp, events);
                     engine.judge(*stamp, screened)
                 }
-                Input::Content(_)
-                | Input::Answer { .. }
-                | Input::Verdict { .. }
-                | Input::Release { .. }
-                | Input::Tick => engine.apply(*stamp, input),
+                Input::Content(found) => {
+                    engine.apply(*stamp, &Input::Content(the_same(Arc::clone(found), self.content)))
+                }
+                Input::Answer { .. } | Input::Verdict { .. } | Input::Release { .. } | Input::Tick => {
+                    engine.apply(*stamp, input)
+                }
             });
         }
         let up_to = Position(engine.next().0 - 1);

@@ -27,7 +27,7 @@ use crate::{content, limits, pipeline};
 /// told on standard error and no failure.
 pub fn run(config: &Config, arguments: &ReplayArguments, format: Format) -> Result<()> {
     let found = found(&arguments.files)?;
-    let content = Content::compile(content::gather(&config.content.dirs, &config.content.rules)?);
+    let content = Arc::new(Content::compile(content::gather(&config.content.dirs, &config.content.rules)?));
     for error in &content.refused {
         tell(&format!("refused: {error}"));
     }
@@ -38,8 +38,8 @@ pub fn run(config: &Config, arguments: &ReplayArguments, format: Format) -> Resu
     let options = Options { check: Check::AfterCrash, ..Options::default() };
     let store = Store::open(data, Arc::new(move || telling.now()), options)?;
 
-    let mut engine = recover(&store)?;
-    put_in_force(&store, &engine, content)?;
+    let mut engine = recover(&store, &content)?;
+    put_in_force(&store, &engine, &content)?;
     let told_to = store.judged_to();
     let runtime = pipeline::runtime()?;
     let stop = CancellationToken::new();
@@ -48,6 +48,7 @@ pub fn run(config: &Config, arguments: &ReplayArguments, format: Format) -> Resu
     let refused = std::thread::scope(|scope| {
         let pipeline = Pipeline {
             store: &store,
+            content: &content,
             clock: &clock,
             threads: pipeline::threads(),
             observe: &mut observe,

@@ -50,7 +50,7 @@ pub fn run(config: &Config) -> Result<()> {
 struct Opened {
     clock: Arc<Clock>,
     store: Store,
-    content: Content,
+    content: Arc<Content>,
     engine: Engine,
 }
 
@@ -58,10 +58,10 @@ impl Opened {
     fn new(config: &Config) -> Result<Opened> {
         let clock = Arc::new(Clock::starting_at(Timestamp::default()));
         let store = open(config, &clock)?;
-        let content = load(config)?;
+        let content = Arc::new(load(config)?);
         first_key(&store)?;
-        let engine = recover(&store)?;
-        put_in_force(&store, &engine, content.clone())?;
+        let engine = recover(&store, &content)?;
+        put_in_force(&store, &engine, &content)?;
         Ok(Opened { clock, store, content, engine })
     }
 }
@@ -74,7 +74,7 @@ async fn serve(config: &Config, opened: Opened) -> Result<()> {
     let listener = listener.with_context(|| format!("listening on {}", config.server.listen))?;
     let address = listener.local_addr()?;
     let metrics = Arc::new(Metrics::new(&store));
-    let (content_in_force, content_seen) = watch::channel(Arc::new(content));
+    let (content_in_force, content_seen) = watch::channel(Arc::clone(&content));
     let ends = Ends::default();
     let rim = Rim {
         store: store.clone(),
@@ -102,7 +102,7 @@ async fn serve(config: &Config, opened: Opened) -> Result<()> {
         tokio::spawn(vertice_api::serve(listener, vertice_api::router(api), Serving::default(), ends.api.clone()));
     let judging = {
         let (store, clock, stop) = (store.clone(), Arc::clone(&clock), ends.pipeline.clone());
-        tokio::task::spawn_blocking(move || judge(&store, &clock, &metrics, &mut engine, stop))
+        tokio::task::spawn_blocking(move || judge(&store, &content, &clock, &metrics, &mut engine, stop))
     };
     announce(&format!("vertice is ready on http://{address} (observing: plans are recorded, nothing is changed)"))?;
 
@@ -253,7 +253,14 @@ fn find_local() -> Discovered {
 }
 
 /// The pipeline, with its metrics.
-fn judge(store: &Store, clock: &Clock, metrics: &Metrics, engine: &mut Engine, stop: CancellationToken) -> Result<()> {
+fn judge(
+    store: &Store,
+    content: &Arc<Content>,
+    clock: &Clock,
+    metrics: &Metrics,
+    engine: &mut Engine,
+    stop: CancellationToken,
+) -> Result<()> {
     let told_to = store.judged_to();
     let mut observe = |judged: Judged<'_>| {
         let now = clock.now();
@@ -262,7 +269,7 @@ fn judge(store: &Store, clock: &Clock, metrics: &Metrics, engine: &mut Engine, s
             count(metrics, now, record);
         }
     };
-    Pipeline { store, clock, threads: threads(), observe: &mut observe, stop }.run(engine)
+    Pipeline { store, content, clock, threads: threads(), observe: &mut observe, stop }.run(engine)
 }
 
 fn count(metrics: &Metrics, now: Timestamp, record: &Record) {

@@ -204,7 +204,8 @@ fn of_content(config: &Config) -> Vec<Finding> {
     let count = |kind: &str| files.iter().filter(|f| f.path.split(['/', ':']).next() == Some(kind)).count();
     let (rules, mappings, playbooks) = (count("rules"), count("mappings"), count("playbooks"));
     let read = format!("{rules} rule, {mappings} mapping and {playbooks} playbook files");
-    let refused = Content::compile(files).refused;
+    let content = Content::compile(files);
+    let refused = &content.refused;
     if refused.is_empty() {
         return vec![Finding::ok(ABOUT, format!("{read} are in force"))];
     }
