@@ -172,6 +172,7 @@ impl Engine {
             Input::Events(_) => {}
             Input::Content(content) => {
                 self.content = Arc::clone(content);
+                self.state.findings.adopt(&content.rules);
                 self.state.content_at = Some(stamp.position);
             }
             Input::Answer { question, approve, plan_digest, by } => {

@@ -87,6 +87,12 @@ fn source(log_source: &LogSource) -> Source<'_> {
 }
 
 impl Findings {
+    /// Forgets the windows of correlations that these rules no longer have.
+    pub fn adopt(&mut self, rules: &Rules) {
+        // Age is no reason here: the times are those of events, which may be read long after they happened.
+        self.correlator.expire(&rules.set, i64::MIN);
+    }
+
     /// The detections of an event with hits, and of the correlations that it completes.
     pub fn judge(&mut self, rules: &Rules, now: Timestamp, event: &Event, hits: &[Hit]) -> Vec<Finding> {
         let mut findings = Vec::new();

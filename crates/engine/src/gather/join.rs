@@ -77,7 +77,8 @@ pub(super) fn absorb(now: Timestamp, threat: &mut Threat, other: &Threat) {
             threat.entities.push(entity.clone());
         }
     }
-    threat.classes.extend(other.classes.iter().cloned());
+    let room = limits::THREAT_CLASSES_MAX.saturating_sub(threat.classes.len());
+    threat.classes.extend(other.classes.iter().take(room).cloned());
     threat.tactics.extend(&other.tactics);
     other.techniques.iter().for_each(|t| see_technique(threat, t));
     other.rules.iter().for_each(|r| see_rule(threat, r.clone()));

@@ -193,6 +193,27 @@ fn effects_are_numbered_in_the_order_of_the_log() {
 }
 
 #[test]
+fn correlations_that_are_no_more_are_forgotten_and_the_others_are_kept() {
+    let mut engine = Engine::default();
+    run(&mut engine, &log(&events()));
+    let windows = |engine: &Engine| {
+        let state: serde_json::Value = serde_json::from_slice(&engine.snapshot()).unwrap();
+        state["findings"]["correlator"]["rules"].as_object().expect("windows by rule").len()
+    };
+    let held = windows(&engine);
+    assert!(held > 0);
+    let put = |engine: &mut Engine, content: Content| {
+        let stamp = Stamp { position: engine.next(), now: "2026-12-01T00:00:00Z".parse().unwrap() };
+        engine.apply(stamp, &Input::Content(Arc::new(content)));
+    };
+    let same = engine.content().as_ref().clone();
+    put(&mut engine, same);
+    assert_eq!(windows(&engine), held);
+    put(&mut engine, Content::compile(Vec::new()));
+    assert_eq!(windows(&engine), 0);
+}
+
+#[test]
 fn bytes_that_are_no_snapshot_are_no_engine() {
     for bytes in [&b""[..], b"{}", b"[1]", b"{\"next\":1}"] {
         assert!(Engine::restore(bytes, |_| Err(())).unwrap().is_none());
