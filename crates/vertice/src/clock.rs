@@ -26,10 +26,17 @@ struct Reading {
 }
 
 impl Clock {
-    /// Starts at the wall clock's time, or at `not_before` if that is later: the log never goes back.
+    /// Starts at the wall clock's time.
     #[expect(clippy::disallowed_methods, reason = "this is the clock")]
-    pub fn starting_at(not_before: Timestamp) -> Clock {
-        Clock { last: Mutex::new(Reading { told: not_before.max(wall()), monotonic: Instant::now() }) }
+    pub fn start() -> Clock {
+        Clock { last: Mutex::new(Reading { told: wall(), monotonic: Instant::now() }) }
+    }
+
+    /// Goes on from the log's last time, if the wall clock was set back behind it while nothing ran: the log
+    /// never goes back, and time would stand still in it until the wall clock is there again.
+    pub fn not_before(&self, time: Timestamp) {
+        let mut last = self.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        last.told = last.told.max(time);
     }
 
     /// The time now. Never earlier than what it said before.
@@ -108,7 +115,12 @@ mod tests {
     #[test]
     fn a_clock_starts_no_earlier_than_told() {
         let future = wall().plus_seconds(3_600);
-        let clock = Clock::starting_at(future);
-        assert!(clock.now() >= future && clock.now() >= clock.now().min(future));
+        let clock = Clock::start();
+        assert!(clock.now() < future);
+        clock.not_before(future);
+        let now = clock.now();
+        assert!(now >= future && now < future.plus_seconds(3_600));
+        clock.not_before(wall());
+        assert!(clock.now() >= now, "what is behind it changes nothing");
     }
 }

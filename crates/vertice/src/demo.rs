@@ -17,7 +17,7 @@ use vertice_store::{Options, Store, Submission};
 
 use crate::cli::{DemoArguments, plain};
 use crate::clock::Clock;
-use crate::pipeline::{Judged, Pipeline, put_in_force, recover};
+use crate::pipeline::{Judged, Pipeline, last_time, put_in_force, recover};
 use crate::{content, limits, pipeline};
 
 const STORY: &str = "demo/attack.yml";
@@ -49,9 +49,10 @@ pub fn run(arguments: &DemoArguments) -> Result<()> {
     let story: Story = serde_saphyr::from_str(text).map_err(|e| anyhow!("{STORY}: {e}"))?;
     let temporary = tempfile::tempdir().context("making a temporary data directory")?;
     let data = arguments.keep.as_deref().unwrap_or(temporary.path());
-    let clock = Arc::new(Clock::starting_at(Timestamp::default()));
+    let clock = Arc::new(Clock::start());
     let now = Arc::clone(&clock);
     let store = Store::open(data, Arc::new(move || now.now()), Options::default())?;
+    clock.not_before(last_time(&store)?);
     let content = Arc::new(Content::compile(content::gather(&[], &[])?));
     let mut engine = recover(&store, &content)?;
     put_in_force(&store, &engine, &content)?;
@@ -76,8 +77,12 @@ pub fn run(arguments: &DemoArguments) -> Result<()> {
         let mut teller = Teller::new(&store, &runtime, &effects);
         let told = teller.tell(&story, arguments.speed, clock.now());
         stop.cancel();
-        judging.join().unwrap_or_else(|e| std::panic::resume_unwind(e))?;
-        told
+        if told.is_err() {
+            // Judging may wait for the very disk that was full.
+            store.close()?;
+        }
+        let judged = judging.join().unwrap_or_else(|e| std::panic::resume_unwind(e));
+        told.and(judged)
     })?;
     store.close()?;
     if let Some(kept) = &arguments.keep {

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, bail};
 use tokio_util::sync::CancellationToken;
 use vertice_engine::{Content, Effect, Engine, Input, Screened, Stamp, screen};
-use vertice_model::{Position, RawEvent};
-use vertice_store::Store;
+use vertice_model::{Position, RawEvent, Timestamp};
+use vertice_store::{ReadError, Store, SubmitError};
 
 use crate::clock::Clock;
 use crate::limits;
@@ -73,6 +73,14 @@ fn the_same(found: Arc<Content>, known: &Arc<Content>) -> Arc<Content> {
     if found.digest() == known.digest() { Arc::clone(known) } else { found }
 }
 
+/// When the last input of the log was accepted; the beginning of time if there is none.
+///
+/// # Errors
+/// When the log is damaged at its end.
+pub fn last_time(store: &Store) -> Result<Timestamp, ReadError> {
+    Ok(store.read(store.log_end(), 1)?.last().map_or_else(Timestamp::default, |(stamp, _)| stamp.now))
+}
+
 /// Puts content into force, unless it already is: as an input like any other.
 ///
 /// # Errors
@@ -105,7 +113,7 @@ impl Pipeline<'_> {
                 }
                 return Ok(());
             } else if engine.next_due().is_some_and(|due| due <= self.clock.now()) {
-                self.store.append_blocking(Input::Tick).context("writing the passing of time to the log")?;
+                self.tick()?;
             } else {
                 self.wait(engine, &mut appended);
             }
@@ -169,14 +177,34 @@ impl Pipeline<'_> {
         engine.next()
     }
 
+    /// Writes the passing of time to the log. What is due waits for a full disk or queue, as its events do.
+    fn tick(&self) -> Result<()> {
+        match self.store.append_blocking(Input::Tick) {
+            Ok(_) => Ok(()),
+            Err(SubmitError::Busy { retry_after } | SubmitError::DiskFull { retry_after }) => {
+                tracing::warn!("what is due waits: the store can not take it now");
+                self.rest(retry_after, std::future::pending::<()>());
+                Ok(())
+            }
+            Err(error @ (SubmitError::TooLarge { .. } | SubmitError::Stopped(_))) => {
+                Err(error).context("writing the passing of time to the log")
+            }
+        }
+    }
+
     /// Waits until the log grows, something falls due, or it is time to stop.
     fn wait(&self, engine: &Engine, appended: &mut tokio::sync::watch::Receiver<Position>) {
         let due_us = engine.next_due().map_or(u64::MAX, |due| due.micros_since(self.clock.now()));
         // The clock may lean, so what is due is looked at again at the latest after this.
         let at_most = std::time::Duration::from_micros(due_us.clamp(1_000, limits::DUE_LOOK_US_MAX));
+        self.rest(at_most, appended.changed());
+    }
+
+    /// Waits for something, for the end, or for as long as this.
+    fn rest<T>(&self, at_most: std::time::Duration, something: impl Future<Output = T>) {
         tokio::runtime::Handle::current().block_on(async {
             tokio::select! {
-                _ = appended.changed() => {}
+                _ = something => {}
                 () = self.stop.cancelled() => {}
                 () = tokio::time::sleep(at_most) => {}
             }
@@ -195,4 +223,39 @@ pub fn runtime() -> Result<tokio::runtime::Runtime> {
 /// How many threads screen: one for each core.
 pub fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+#[cfg(test)]
+mod tests {
+    use vertice_engine::ContentFile;
+    use vertice_store::Options;
+
+    use super::*;
+
+    #[test]
+    fn a_start_goes_on_with_the_content_it_has_compiled_and_no_earlier_than_the_log() {
+        let dir = tempfile::tempdir().unwrap();
+        let later = crate::clock::wall().plus_seconds(86_400);
+        let store = Store::open(dir.path(), Arc::new(move || later), Options::default()).unwrap();
+        assert_eq!(last_time(&store).unwrap(), Timestamp::default());
+        let file = ContentFile { path: "rules/none.yml".into(), text: "title: [".into() };
+        let content = Arc::new(Content::compile(vec![file]));
+        put_in_force(&store, &Engine::default(), &content).unwrap();
+        let clock = Clock::start();
+        clock.not_before(last_time(&store).unwrap());
+        assert!(clock.now() >= later);
+
+        let stop = CancellationToken::new();
+        stop.cancel();
+        let mut engine = Engine::default();
+        let mut observe = |_: Judged<'_>| {};
+        let (store, content) = (&store, &content);
+        let pipeline = Pipeline { store, content, clock: &clock, threads: 1, observe: &mut observe, stop };
+        pipeline.run(&mut engine).unwrap();
+        assert!(Arc::ptr_eq(engine.content(), content), "what the log gave is what was compiled");
+        let again = recover(store, content).unwrap();
+        assert!(Arc::ptr_eq(again.content(), content), "and so is what the snapshot gave");
+        put_in_force(store, &again, content).unwrap();
+        assert_eq!(store.log_end(), Position(1), "it is in force already");
+    }
 }

@@ -10,14 +10,14 @@ use anyhow::{Context as _, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio_util::sync::CancellationToken;
 use vertice_engine::{Content, EffectKind, Record};
-use vertice_model::{Detection, Position, RawEvent, Timestamp};
+use vertice_model::{Detection, Position, RawEvent};
 use vertice_store::{Check, Options, Store, Submission};
 use vertice_stream::{Found, Item, Progress};
 
 use crate::cli::{Format, ReplayArguments, plain};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::pipeline::{Judged, Pipeline, put_in_force, recover};
+use crate::pipeline::{Judged, Pipeline, last_time, put_in_force, recover};
 use crate::{content, limits, pipeline};
 
 /// Reads the files to their end and prints the detections on standard output.
@@ -33,11 +33,12 @@ pub fn run(config: &Config, arguments: &ReplayArguments, format: Format) -> Resu
     }
     let temporary = tempfile::tempdir().context("making a temporary data directory")?;
     let data = arguments.data.as_deref().unwrap_or(temporary.path());
-    let clock = Arc::new(Clock::starting_at(Timestamp::default()));
+    let clock = Arc::new(Clock::start());
     let telling = Arc::clone(&clock);
     let options = Options { check: Check::AfterCrash, ..Options::default() };
     let store = Store::open(data, Arc::new(move || telling.now()), options)?;
 
+    clock.not_before(last_time(&store)?);
     let mut engine = recover(&store, &content)?;
     put_in_force(&store, &engine, &content)?;
     let told_to = store.judged_to();
@@ -61,8 +62,12 @@ pub fn run(config: &Config, arguments: &ReplayArguments, format: Format) -> Resu
         });
         let refused = read_all(&store, &found, &arguments.files);
         stop.cancel();
-        judging.join().unwrap_or_else(|e| std::panic::resume_unwind(e))?;
-        refused
+        if refused.is_err() {
+            // Judging may wait for the very disk that was full.
+            store.close()?;
+        }
+        let judged = judging.join().unwrap_or_else(|e| std::panic::resume_unwind(e));
+        refused.and_then(|refused| judged.map(|()| refused))
     })?;
     printer.end()?;
     store.close()?;

@@ -20,7 +20,7 @@ use vertice_stream::{BodyError, Discovered};
 use crate::cli::plain;
 use crate::clock::Clock;
 use crate::config::{Config, KeyRequired};
-use crate::pipeline::{Judged, Pipeline, put_in_force, recover, threads};
+use crate::pipeline::{Judged, Pipeline, last_time, put_in_force, recover, threads};
 use crate::sources::{self, Rim};
 use crate::{content, limits, pipeline, protect};
 
@@ -56,7 +56,7 @@ struct Opened {
 
 impl Opened {
     fn new(config: &Config) -> Result<Opened> {
-        let clock = Arc::new(Clock::starting_at(Timestamp::default()));
+        let clock = Arc::new(Clock::start());
         let store = open(config, &clock)?;
         let content = Arc::new(load(config)?);
         first_key(&store)?;
@@ -98,7 +98,7 @@ async fn serve(config: &Config, opened: Opened) -> Result<()> {
         version: env!("CARGO_PKG_VERSION"),
         stop: ends.api.clone(),
     };
-    let serving =
+    let mut serving =
         tokio::spawn(vertice_api::serve(listener, vertice_api::router(api), Serving::default(), ends.api.clone()));
     let judging = {
         let (store, clock, stop) = (store.clone(), Arc::clone(&clock), ends.pipeline.clone());
@@ -106,7 +106,7 @@ async fn serve(config: &Config, opened: Opened) -> Result<()> {
     };
     announce(&format!("vertice is ready on http://{address} (observing: plans are recorded, nothing is changed)"))?;
 
-    let ended = until_the_end(told, &store, judging, &ends).await;
+    let ended = until_the_end(told, &store, judging, &mut serving).await;
     tracing::info!("ending: what was accepted is finished");
     ends.sources.cancel();
     let drained = async { while sources.join_next().await.is_some() {} };
@@ -114,20 +114,30 @@ async fn serve(config: &Config, opened: Opened) -> Result<()> {
         tracing::warn!("some sources did not end in time; they go on from where they were at the next start");
     }
     ends.api.cancel();
-    serving.await.context("serving")?;
+    if !serving.is_finished() {
+        serving.await.context("serving")?;
+    }
     ends.pipeline.cancel();
-    ended.finish().await?;
+    let finished = ended.finish().await;
     drop(content_in_force);
-    tokio::task::spawn_blocking(move || store.close()).await.context("closing the store")??;
-    Ok(())
+    // Also ends a pipeline that waits for space on the disk.
+    let closed = tokio::task::spawn_blocking(move || store.close()).await.context("closing the store")?;
+    finished.and(Ok(closed?))
 }
 
-/// What is told to end, in this order.
+/// What is told to end, in this order; all at once when starting fails half-way.
 #[derive(Default)]
 struct Ends {
     sources: CancellationToken,
     api: CancellationToken,
     pipeline: CancellationToken,
+}
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        // Or whoever waits for the threads of the runtime would wait for ever.
+        [&self.sources, &self.api, &self.pipeline].into_iter().for_each(CancellationToken::cancel);
+    }
 }
 
 /// How it came to the end.
@@ -141,7 +151,13 @@ enum Ended {
 impl Ended {
     async fn finish(self) -> Result<()> {
         match self {
-            Ended::Told(judging) => judging.await.context("judging")?,
+            Ended::Told(judging) => match tokio::time::timeout(limits::END_TIME, judging).await {
+                Ok(judged) => judged.context("judging")?,
+                Err(_) => {
+                    tracing::warn!("not all of the log was judged in time; the next start goes on from there");
+                    Ok(())
+                }
+            },
             Ended::Failed(error) => Err(error),
         }
     }
@@ -151,7 +167,7 @@ async fn until_the_end(
     told: impl Future<Output = ()>,
     store: &Store,
     mut judging: JoinHandle<Result<()>>,
-    ends: &Ends,
+    serving: &mut JoinHandle<()>,
 ) -> Ended {
     let mut failed = store.failed();
     tokio::select! {
@@ -161,9 +177,12 @@ async fn until_the_end(
             Ok(Err(error)) => error,
             Err(panicked) => anyhow!("judging failed: {panicked}"),
         }),
+        ended = serving => Ended::Failed(ended.map_or_else(
+            |panicked| anyhow!("serving failed: {panicked}"),
+            |()| anyhow!("serving ended by itself"),
+        )),
         // Waiting fails only once the store is gone, which ends judging as well.
         Ok(stopped) = failed.wait_for(Option::is_some) => {
-            ends.pipeline.cancel();
             Ended::Failed(stopped.clone().map_or_else(|| anyhow!("the store stopped"), anyhow::Error::new))
         }
     }
@@ -184,6 +203,7 @@ fn told_to_stop() -> Result<impl Future<Output = ()>> {
 fn open(config: &Config, clock: &Arc<Clock>) -> Result<Store> {
     let now = Arc::clone(clock);
     let store = Store::open(&config.data.dir, Arc::new(move || now.now()), Options::default())?;
+    clock.not_before(last_time(&store)?);
     tracing::info!(data = %config.data.dir.display(), log_end = %store.log_end(), "the store is open");
     Ok(store)
 }
