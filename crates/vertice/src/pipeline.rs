@@ -4,6 +4,7 @@
 //! one path: read from where the engine stands.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use tokio_util::sync::CancellationToken;
@@ -24,6 +25,8 @@ pub struct Judged<'a> {
     pub effects: &'a [Effect],
     /// The engine after it.
     pub engine: &'a Engine,
+    /// How long it took to judge it and to keep what came of it.
+    pub took: Duration,
 }
 
 /// How the pipeline runs.
@@ -126,6 +129,7 @@ impl Pipeline<'_> {
         if inputs.is_empty() {
             return Ok(false);
         }
+        let begun = self.clock.now();
         let mut effects = Vec::new();
         for (stamp, input) in &inputs {
             effects.append(&mut match input {
@@ -143,7 +147,8 @@ impl Pipeline<'_> {
         }
         let up_to = Position(engine.next().0 - 1);
         self.store.project(up_to, &effects)?.wait()?;
-        (self.observe)(Judged { effects: &effects, engine });
+        let took = Duration::from_micros(self.clock.now().micros_since(begun));
+        (self.observe)(Judged { effects: &effects, engine, took });
         Ok(true)
     }
 
@@ -196,12 +201,12 @@ impl Pipeline<'_> {
     fn wait(&self, engine: &Engine, appended: &mut tokio::sync::watch::Receiver<Position>) {
         let due_us = engine.next_due().map_or(u64::MAX, |due| due.micros_since(self.clock.now()));
         // The clock may lean, so what is due is looked at again at the latest after this.
-        let at_most = std::time::Duration::from_micros(due_us.clamp(1_000, limits::DUE_LOOK_US_MAX));
+        let at_most = Duration::from_micros(due_us.clamp(1_000, limits::DUE_LOOK_US_MAX));
         self.rest(at_most, appended.changed());
     }
 
     /// Waits for something, for the end, or for as long as this.
-    fn rest<T>(&self, at_most: std::time::Duration, something: impl Future<Output = T>) {
+    fn rest<T>(&self, at_most: Duration, something: impl Future<Output = T>) {
         tokio::runtime::Handle::current().block_on(async {
             tokio::select! {
                 _ = something => {}

@@ -284,6 +284,7 @@ fn judge(
     let told_to = store.judged_to();
     let mut observe = |judged: Judged<'_>| {
         let now = clock.now();
+        metrics.step(judged.took);
         for effect in judged.effects.iter().filter(|e| e.id.position > told_to) {
             let EffectKind::Publish(record) = &effect.kind else { continue };
             count(metrics, now, record);
