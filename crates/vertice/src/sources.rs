@@ -1,6 +1,7 @@
-//! Sources and their supervision: each is started again when it ends by itself, and what it hands over is
-//! put into the log together with where it goes on.
+//! Sources and their supervision: a followed file or journal is started again when it ends by itself, and what a
+//! source hands over is put into the log together with where it goes on.
 
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -58,23 +59,17 @@ pub async fn start(rim: &Rim, config: &Sources, local: &[Local]) -> Result<JoinS
         let socket = UdpSocket::bind(&config.syslog_udp).await;
         let socket = socket.with_context(|| format!("listening for syslog on UDP {}", config.syslog_udp))?;
         let place = rim.announce(format!("udp://{}", socket.local_addr()?), "syslog_udp");
-        let queue = rim.feeder(place, "syslog_udp", &mut running);
-        running.spawn(until_stopped(
-            rim.clone(),
-            place,
-            syslog::udp(socket, queue, Arc::new(Counts::default()), rim.stop.clone()),
-        ));
+        let counts = Arc::new(Counts::default());
+        let queue = rim.feeder(place, "syslog_udp", &counts, &mut running);
+        running.spawn(until_stopped(rim.clone(), place, syslog::udp(socket, queue, counts, rim.stop.clone())));
     }
     if !config.syslog_tcp.is_empty() {
         let listener = TcpListener::bind(&config.syslog_tcp).await;
         let listener = listener.with_context(|| format!("listening for syslog on TCP {}", config.syslog_tcp))?;
         let place = rim.announce(format!("tcp://{}", listener.local_addr()?), "syslog_tcp");
-        let queue = rim.feeder(place, "syslog_tcp", &mut running);
-        running.spawn(until_stopped(
-            rim.clone(),
-            place,
-            syslog::tcp(listener, queue, Arc::new(Counts::default()), rim.stop.clone()),
-        ));
+        let counts = Arc::new(Counts::default());
+        let queue = rim.feeder(place, "syslog_tcp", &counts, &mut running);
+        running.spawn(until_stopped(rim.clone(), place, syslog::tcp(listener, queue, counts, rim.stop.clone())));
     }
     Ok(running)
 }
@@ -93,7 +88,7 @@ async fn until_stopped(rim: Rim, place: usize, source: impl Future<Output = Resu
 async fn supervise(rim: Rim, kind: Kind, place: usize) {
     while !rim.stop.is_cancelled() {
         let (queue, batches) = mpsc::channel(limits::SOURCE_BATCHES_WAITING);
-        let feeding = tokio::spawn(feed(rim.clone(), place, kind.word(), batches));
+        let feeding = tokio::spawn(feed(rim.clone(), place, kind.word(), Arc::default(), batches));
         rim.says(place, "following");
         let ended = kind.run(&rim, queue).await;
         // Everything it handed over is kept before it is started again from where it was.
@@ -172,18 +167,24 @@ impl Rim {
         standing[place].refused += refused;
     }
 
-    fn feeder(&self, place: usize, word: &'static str, running: &mut JoinSet<()>) -> mpsc::Sender<Batch> {
+    fn feeder(
+        &self,
+        place: usize,
+        word: &'static str,
+        counts: &Arc<Counts>,
+        running: &mut JoinSet<()>,
+    ) -> mpsc::Sender<Batch> {
         let (queue, batches) = mpsc::channel(limits::SOURCE_BATCHES_WAITING);
         self.says(place, "listening");
-        running.spawn(feed(self.clone(), place, word, batches));
+        running.spawn(feed(self.clone(), place, word, Arc::clone(counts), batches));
         queue
     }
 }
 
 /// Puts what a source hands over into the log, until it has ended.
-async fn feed(rim: Rim, place: usize, word: &'static str, mut batches: mpsc::Receiver<Batch>) {
+async fn feed(rim: Rim, place: usize, word: &'static str, counts: Arc<Counts>, mut batches: mpsc::Receiver<Batch>) {
     while let Some(batch) = batches.recv().await {
-        let (events, refused) = (batch.events.len() as u64, batch.refused.len() as u64);
+        let (events, refused) = (batch.events.len() as u64, batch.refused.len() as u64 + lost(word, &counts));
         for refused in batch.refused.iter().take(limits::REFUSALS_TOLD as usize) {
             tracing::warn!(source = word, number = refused.number, reason = %refused.reason, "refused");
         }
@@ -198,6 +199,16 @@ async fn feed(rim: Rim, place: usize, word: &'static str, mut batches: mpsc::Rec
     }
 }
 
+/// What a listener refused or dropped since it was last asked; said, and told as refused.
+fn lost(word: &'static str, counts: &Counts) -> u64 {
+    let since = [&counts.refused, &counts.dropped, &counts.turned_away].map(|count| count.swap(0, Relaxed));
+    let [refused, dropped, turned_away] = since;
+    if since != [0; 3] {
+        tracing::warn!(source = word, refused, dropped, turned_away, "not everything that was sent was taken");
+    }
+    refused + dropped
+}
+
 /// Submits until it is kept. False when it never will be: then the source is read again from its cursor after a restart.
 async fn keep(rim: &Rim, submission: Submission) -> bool {
     loop {
@@ -210,5 +221,20 @@ async fn keep(rim: &Rim, submission: Submission) -> bool {
             }
         };
         tokio::time::sleep(pause).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_listener_lost_is_told_once() {
+        let counts = Counts::default();
+        counts.refused.store(2, Relaxed);
+        counts.dropped.store(3, Relaxed);
+        counts.turned_away.store(1, Relaxed);
+        assert_eq!(lost("syslog_udp", &counts), 5, "a connection is no event");
+        assert_eq!(lost("syslog_udp", &counts), 0);
     }
 }
