@@ -45,8 +45,8 @@ pub struct Detection {
     pub threat_id: Option<ThreatId>,
     /// When it happened: the time of the event that completed it.
     pub timestamp: Timestamp,
-    /// When it was judged.
-    pub judged_at: Timestamp,
+    /// When the event that completed it was accepted, by our clock; from there its latency counts.
+    pub accepted_at: Timestamp,
 }
 
 /// One condition of a rule that held, and the value it held of.

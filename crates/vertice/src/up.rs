@@ -295,7 +295,7 @@ fn judge(
 
 fn count(metrics: &Metrics, now: Timestamp, record: &Record) {
     match record {
-        Record::Detection(d) => metrics.detection(d.severity, Duration::from_micros(now.micros_since(d.judged_at))),
+        Record::Detection(d) => metrics.detection(d.severity, Duration::from_micros(now.micros_since(d.accepted_at))),
         Record::Run(run) => {
             // A run is published again with every change; a step is counted with the change that simulated it.
             let now_simulated =

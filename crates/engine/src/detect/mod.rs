@@ -180,7 +180,7 @@ fn finding(
         matched,
         threat_id: None,
         timestamp: event.timestamp,
-        judged_at: now,
+        accepted_at: now,
     };
     Finding { detection, spreads_to }
 }

@@ -81,7 +81,7 @@ fn detection(position: u64, at: Timestamp, words: &[&str]) -> (Detection, Option
         matched: Vec::new(),
         threat_id: None,
         timestamp: at,
-        judged_at: at,
+        accepted_at: at,
     };
     (detection, option("spreads").map(entity))
 }

@@ -64,7 +64,7 @@ pub fn detection(name: &str, severity: Severity, entity: &str) -> Detection {
         matched: Vec::new(),
         threat_id: Some(ThreatId::derive(entity)),
         timestamp: Timestamp::from_seconds(100),
-        judged_at: Timestamp::from_seconds(101),
+        accepted_at: Timestamp::from_seconds(101),
     }
 }
 

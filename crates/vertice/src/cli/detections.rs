@@ -99,7 +99,7 @@ fn print(d: &Value, out: &mut Out) -> Result<()> {
             ("techniques", text(d, "/mitre_techniques")),
             ("tactics", text(d, "/mitre_tactics")),
             ("happened", time(d, "/timestamp")),
-            ("judged", time(d, "/judged_at")),
+            ("accepted", time(d, "/accepted_at")),
             ("event", format!("position {}  {}", text(d, "/position"), text(d, "/event_id"))),
             ("counted", if earlier.is_empty() { String::new() } else { format!("{} events before it", earlier.len()) }),
             ("threat", text(d, "/threat_id")),
