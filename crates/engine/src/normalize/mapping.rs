@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use regex::{RegexSet, RegexSetBuilder};
-use vertice_model::limits::EVENT_ID_BYTES_MAX;
+use vertice_model::limits::{EVENT_ID_BYTES_MAX, EVENT_YEARS};
 use vertice_model::{EventId, Refusal, Timestamp, Value};
 
 use super::draft::Draft;
@@ -118,7 +118,11 @@ impl Mapping {
                 None => {
                     let text: String = value.to_text().chars().take(64).collect();
                     let (name, field) = (&self.name, &time.field);
-                    Err(Refusal::new(format!("{name}: the time in `{field}` can not be read: {text:?}")))
+                    let (from, to) = (EVENT_YEARS.start(), EVENT_YEARS.end());
+                    let reason = format!(
+                        "{name}: the time in `{field}` can not be read: {text:?}; it must be of the years {from} to {to}"
+                    );
+                    Err(Refusal::new(reason))
                 }
             };
         }
