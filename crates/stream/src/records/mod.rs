@@ -25,7 +25,7 @@ use crate::limits;
 /// One record: a line of text, or one JSON object on one line.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Line {
-    /// Which line it began on, from 1; within a JSON array, which element it was, from 1.
+    /// Which line it began on, from 1; within a JSON array that the input begins with, which element it was.
     pub number: u64,
     /// The record, without its line end.
     pub text: String,
@@ -54,6 +54,8 @@ pub struct Records<R> {
     broken: Option<String>,
     /// The number of the line that `start` is in.
     line: u64,
+    /// Whether there was a record already.
+    records: bool,
     frame: Frame,
     /// The JSON value that is being put together, and the newlines passed since it began.
     value: Vec<u8>,
@@ -64,6 +66,9 @@ enum Frame {
     Lines,
     /// Within an array, after this many elements.
     Array(u64),
+    /// Within an array that stands behind other lines: its elements have the numbers of their lines, or they
+    /// would have those of other records.
+    LaterArray,
 }
 
 /// What became of a JSON value that may span lines.
@@ -82,10 +87,12 @@ impl<R: Read> Iterator for Records<R> {
         loop {
             let next = match self.frame {
                 Frame::Lines => self.next_in_lines(),
-                Frame::Array(before) => self.next_in_array(before + 1),
+                Frame::Array(before) => self.next_in_array(Some(before + 1)),
+                Frame::LaterArray => self.next_in_array(None),
             };
             match next {
                 Next::Record(number, text) => {
+                    self.records = true;
                     return Some(text.map_or_else(|r| refuse(number, r), |t| line(number, t)));
                 }
                 Next::Again => {}
@@ -124,6 +131,7 @@ impl<R: Read> Records<R> {
             ended: false,
             broken: None,
             line: 1,
+            records: false,
             frame: Frame::Lines,
             value: Vec::new(),
         }
@@ -135,7 +143,7 @@ impl<R: Read> Records<R> {
             Some(b'[') if self.array_begins() => {
                 let bracket = self.start + self.rest().iter().position(|&b| b == b'[').unwrap_or(0);
                 self.start = bracket + 1;
-                self.frame = Frame::Array(0);
+                self.frame = if self.records { Frame::LaterArray } else { Frame::Array(0) };
                 Next::Again
             }
             Some(b'{') => self.json_line(),
@@ -215,9 +223,11 @@ impl<R: Read> Records<R> {
         }
     }
 
-    fn next_in_array(&mut self, number: u64) -> Next {
+    /// The next of an array; `element` is its number, unless it has that of its line.
+    fn next_in_array(&mut self, element: Option<u64>) -> Next {
         let Some(first) = self.skip_whitespace() else {
             self.frame = Frame::Lines;
+            let number = element.unwrap_or(self.line);
             return Next::Record(number, Err(self.end("the array is not closed; the input ends here")));
         };
         match first {
@@ -231,7 +241,8 @@ impl<R: Read> Records<R> {
                 Next::Again
             }
             _ => {
-                self.frame = Frame::Array(number);
+                self.frame = element.map_or(Frame::LaterArray, Frame::Array);
+                let number = element.unwrap_or(self.line);
                 Next::Record(number, self.element(first))
             }
         }
@@ -249,7 +260,7 @@ impl<R: Read> Records<R> {
     /// comma or bracket after it; any other is left where it breaks.
     fn scan_value(&mut self) -> Scanned {
         self.value.clear();
-        let within_array = matches!(self.frame, Frame::Array(_));
+        let within_array = matches!(self.frame, Frame::Array(_) | Frame::LaterArray);
         let mut scanner = Scanner::default();
         let mut fault: Option<Cow<'static, str>> = None;
         loop {

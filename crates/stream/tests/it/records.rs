@@ -60,6 +60,15 @@ fn an_array_is_read_element_by_element() {
 }
 
 #[test]
+fn an_array_behind_other_lines_has_the_numbers_of_its_lines() {
+    check(
+        "{\"a\":1}\n[{\"b\":2},5,\n{\"c\":3}]\n{\"d\":4}",
+        &[r#"1 {"a":1}"#, r#"2 {"b":2}"#, "2! no object: an event is a JSON object", r#"3 {"c":3}"#, r#"4 {"d":4}"#],
+    );
+    check("text\n[{\"b\":2}", &["1 text", r#"2 {"b":2}"#, "2! the array is not closed; the input ends here"]);
+}
+
+#[test]
 fn a_bad_element_costs_only_itself() {
     check(
         r#"[{"a":1},{"b":nope,{"c":1}},{"d":4},5,"six",[7],{"e" 8},{"f":tru},{"g":9}]"#,
