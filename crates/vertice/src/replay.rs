@@ -1,10 +1,11 @@
 //! `vertice replay`: files to their end, through the real pipeline, and what is detected in them.
 
+use std::collections::VecDeque;
 use std::io::{IsTerminal, Write};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context as _, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -41,10 +42,12 @@ pub fn run(config: &Config, arguments: &ReplayArguments, format: Format) -> Resu
     clock.not_before(last_time(&store)?);
     let mut engine = recover(&store, &content)?;
     put_in_force(&store, &engine, &content)?;
+    let before = engine.counts();
     let told_to = store.judged_to();
     let runtime = pipeline::runtime()?;
     let stop = CancellationToken::new();
-    let mut printer = Printer { format, listed: Vec::new(), gone: false };
+    let numbers = Numbers::default();
+    let mut printer = Printer { format, numbers: &numbers, told: 0, listed: Vec::new(), gone: false };
     let mut observe = |judged: Judged<'_>| printer.observe(&judged, told_to);
     let refused = std::thread::scope(|scope| {
         let pipeline = Pipeline {
@@ -60,7 +63,7 @@ pub fn run(config: &Config, arguments: &ReplayArguments, format: Format) -> Resu
             let _inside = handle.enter();
             pipeline.run(engine)
         });
-        let refused = read_all(&store, &found, &arguments.files);
+        let refused = read_all(&store, &numbers, &found, &arguments.files);
         stop.cancel();
         if refused.is_err() {
             // Judging may wait for the very disk that was full.
@@ -72,14 +75,23 @@ pub fn run(config: &Config, arguments: &ReplayArguments, format: Format) -> Resu
     printer.end()?;
     store.close()?;
     let counts = engine.counts();
-    if refused + counts.refused > 0 {
-        tell(&format!(
-            "{} events judged; {} lines refused, of which some are told above",
-            counts.events,
-            refused + counts.refused
-        ));
+    if let Some(summary) = summary(counts.events - before.events, refused, counts.refused - before.refused) {
+        tell(&summary);
     }
     Ok(())
+}
+
+/// What was refused, or that there was nothing; `None` if all is well.
+///
+/// `read` counts what came into the log; what no mapping understood is among it.
+fn summary(read: u64, no_records: u64, not_understood: u64) -> Option<String> {
+    let refused = no_records + not_understood;
+    if refused == 0 {
+        return (read == 0).then(|| "there is no event in it".to_owned());
+    }
+    let told = no_records.min(limits::REFUSALS_TOLD) + not_understood.min(limits::REFUSALS_TOLD);
+    let more = if told < refused { format!(", of which {told} are told above") } else { String::new() };
+    Some(format!("{} events judged, {refused} refused{more}", read.saturating_sub(not_understood)))
 }
 
 /// The files that the arguments mean. One that was named and is not there is an error at once, not after an hour.
@@ -99,10 +111,11 @@ fn found(paths: &[PathBuf]) -> Result<Found> {
 }
 
 /// Puts every event into the log. Returns how many lines could be none.
-fn read_all(store: &Store, found: &Found, paths: &[PathBuf]) -> Result<u64> {
+fn read_all(store: &Store, numbers: &Numbers, found: &Found, paths: &[PathBuf]) -> Result<u64> {
     let progress = Progress::new(found.bytes);
     let bar = bar(found.bytes);
-    let mut reading = Reading { store, batch: Vec::new(), bytes: 0, refused: 0, events: 0, failed: None };
+    let mut reading =
+        Reading { store, numbers, batch: Vec::new(), batch_numbers: Vec::new(), bytes: 0, refused: 0, failed: None };
     for left_out in &found.left_out {
         tell(&format!("left out: {}: {}", left_out.file, left_out.reason));
     }
@@ -131,20 +144,70 @@ fn bar(bytes: u64) -> ProgressBar {
     ProgressBar::new(bytes).with_style(style.expect("the template names known keys"))
 }
 
+/// Which line of its file each event in the log was, for telling what is refused of them.
+///
+/// Kept as stretches of the log along which both go on by one, and only those yet to be judged.
+#[derive(Default)]
+struct Numbers {
+    stretches: Mutex<VecDeque<(Position, u64)>>,
+    /// What is before this position is never asked for again. Judging only notes it: it must not wait for a
+    /// write that is under way.
+    judged_before: AtomicU64,
+}
+
+impl Numbers {
+    /// Writes to the log and notes the numbers, so that nobody sees the one without the other.
+    fn submit(&self, store: &Store, events: Vec<RawEvent>, numbers: &[u64]) -> Result<()> {
+        let mut stretches = self.stretches();
+        forget(&mut stretches, Position(self.judged_before.load(Ordering::Relaxed)));
+        let submission = Submission { events, ..Submission::default() };
+        let accepted = store.submit_blocking(submission).context("writing to the log")?;
+        for (number, i) in numbers.iter().zip(0..) {
+            let position = accepted.first.plus(i);
+            let goes_on = stretches.back().is_some_and(|(at, n)| n + (position.0 - at.0) == *number);
+            if !goes_on {
+                stretches.push_back((position, *number));
+            }
+        }
+        Ok(())
+    }
+
+    /// The number of the event at a position; those before it are forgotten.
+    fn take(&self, position: Position) -> Option<u64> {
+        let mut stretches = self.stretches();
+        forget(&mut stretches, position);
+        let (at, number) = stretches.front().filter(|(at, _)| *at <= position)?;
+        Some(number + (position.0 - at.0))
+    }
+
+    fn stretches(&self) -> MutexGuard<'_, VecDeque<(Position, u64)>> {
+        self.stretches.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Forgets the stretches that end before a position.
+fn forget(stretches: &mut VecDeque<(Position, u64)>, before: Position) {
+    while stretches.get(1).is_some_and(|(at, _)| *at <= before) {
+        stretches.pop_front();
+    }
+}
+
 struct Reading<'a> {
     store: &'a Store,
+    numbers: &'a Numbers,
     batch: Vec<RawEvent>,
+    batch_numbers: Vec<u64>,
     bytes: usize,
     refused: u64,
-    events: u64,
     failed: Option<anyhow::Error>,
 }
 
 impl Reading<'_> {
     fn item(&mut self, item: Item) -> ControlFlow<()> {
         match item {
-            Item::Event(event) => {
+            Item::Event(event, number) => {
                 self.bytes += event.line.len();
+                self.batch_numbers.push(number);
                 self.batch.push(event);
                 if self.batch.len() >= limits::REPLAY_BATCH_EVENTS || self.bytes >= limits::REPLAY_BATCH_BYTES {
                     self.submit();
@@ -167,24 +230,24 @@ impl Reading<'_> {
         }
         self.bytes = 0;
         let events = std::mem::take(&mut self.batch);
-        let submission = Submission { events, ..Submission::default() };
-        match self.store.submit_blocking(submission) {
-            Ok(accepted) => self.events += accepted.count,
-            Err(error) => self.failed = Some(anyhow::Error::new(error).context("writing to the log")),
-        }
+        self.failed = self.numbers.submit(self.store, events, &self.batch_numbers).err();
+        self.batch_numbers.clear();
     }
 }
 
 /// Prints detections as they come.
-struct Printer {
+struct Printer<'a> {
     format: Format,
+    numbers: &'a Numbers,
+    /// How many refused events were told.
+    told: u64,
     /// For `-o json`, which is one document at the end.
     listed: Vec<serde_json::Value>,
     /// The reader of standard output went away.
     gone: bool,
 }
 
-impl Printer {
+impl Printer<'_> {
     fn observe(&mut self, judged: &Judged<'_>, told_to: Position) {
         let mut out = std::io::BufWriter::new(std::io::stdout().lock());
         for effect in judged.effects.iter().filter(|e| e.id.position > told_to) {
@@ -192,14 +255,16 @@ impl Printer {
                 EffectKind::Publish(Record::Detection(detection)) if !self.gone => {
                     self.gone |= self.detection(&mut out, detection).is_err();
                 }
-                EffectKind::Publish(Record::Refused(event))
-                    if judged.engine.counts().refused <= limits::REFUSALS_TOLD =>
-                {
-                    tell(&format!("refused: {} at position {}: {}", event.origin, event.position, event.reason));
+                EffectKind::Publish(Record::Refused(event)) if self.told < limits::REFUSALS_TOLD => {
+                    self.told += 1;
+                    // Without one it came into the log with an earlier run.
+                    let line = self.numbers.take(event.position).map_or(String::new(), |n| format!(":{n}"));
+                    tell(&format!("refused: {}{line}: {}", event.origin, event.reason));
                 }
                 EffectKind::Publish(_) | EffectKind::Ask(_) => {}
             }
         }
+        self.numbers.judged_before.store(judged.engine.next().0, Ordering::Relaxed);
         self.gone |= out.flush().is_err();
     }
 
@@ -239,4 +304,38 @@ impl Printer {
 /// A line on standard error. If that is gone there is nobody to tell.
 fn tell(line: &str) {
     let _ = writeln!(std::io::stderr().lock(), "vertice: {}", plain(line));
+}
+
+#[cfg(test)]
+mod tests {
+    use vertice_engine::Input;
+    use vertice_model::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn numbers_are_kept_until_they_are_judged() {
+        let data = tempfile::tempdir().expect("a temporary directory");
+        let store = Store::open(data.path(), Arc::new(Timestamp::default), Options::default()).expect("a new store");
+        let numbers = Numbers::default();
+        let events = |n: usize| vec![RawEvent { origin: "a.log".into(), line: "x".to_owned() }; n];
+        // Line 3 was blank; the second file begins anew.
+        numbers.submit(&store, events(3), &[1, 2, 4]).expect("written");
+        store.append_blocking(Input::Tick).expect("written");
+        numbers.submit(&store, events(2), &[5, 1]).expect("written");
+        assert_eq!([1, 2, 3, 5, 6].map(|at| numbers.take(Position(at))), [1, 2, 4, 5, 1].map(Some));
+        assert_eq!(numbers.take(Position(1)), None, "an older one was forgotten");
+
+        numbers.judged_before.store(100, Ordering::Relaxed);
+        numbers.submit(&store, events(1), &[2]).expect("written");
+        assert_eq!(numbers.stretches().len(), 1, "the last one goes on");
+    }
+
+    #[test]
+    fn the_summary_tells_what_is_not_well() {
+        assert_eq!(summary(9, 0, 0), None);
+        assert_eq!(summary(0, 0, 0).as_deref(), Some("there is no event in it"));
+        assert_eq!(summary(9, 1, 2).as_deref(), Some("7 events judged, 3 refused"));
+        assert_eq!(summary(100, 0, 100).as_deref(), Some("0 events judged, 100 refused, of which 20 are told above"));
+    }
 }

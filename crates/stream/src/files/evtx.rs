@@ -21,7 +21,7 @@ impl Reading<'_> {
         for record in parser.records_json() {
             match record {
                 Ok(record) => match read_line(escaped(record.data).as_bytes()) {
-                    Ok(line) => self.event(name, line)?,
+                    Ok(line) => self.event(name, record.event_record_id, line)?,
                     Err(reason) => self.refused(name, record.event_record_id, reason)?,
                 },
                 Err(e) => self.refused(name, number(&e), causes(&e).into())?,

@@ -25,8 +25,9 @@ use crate::records::Records;
 /// What a file holds.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Item {
-    /// An event. Its origin is the file, with the archive's member behind an exclamation mark.
-    Event(RawEvent),
+    /// An event, and the line, array element or EVTX record that it was. Its origin is the file, with the
+    /// archive's member behind an exclamation mark.
+    Event(RawEvent, u64),
     /// A record that can not be an event.
     Refused {
         /// The file, with the archive's member.
@@ -143,15 +144,15 @@ impl Reading<'_> {
     fn records(&mut self, name: &Arc<str>, input: &mut dyn Read) -> ControlFlow<()> {
         for record in Records::new(input) {
             match record {
-                Ok(line) => self.event(name, line.text)?,
+                Ok(line) => self.event(name, line.number, line.text)?,
                 Err(refused) => self.refused(name, refused.number, refused.reason)?,
             }
         }
         ControlFlow::Continue(())
     }
 
-    fn event(&mut self, name: &Arc<str>, line: String) -> ControlFlow<()> {
-        (self.each)(Item::Event(RawEvent { origin: Arc::clone(name), line }))
+    fn event(&mut self, name: &Arc<str>, number: u64, line: String) -> ControlFlow<()> {
+        (self.each)(Item::Event(RawEvent { origin: Arc::clone(name), line }, number))
     }
 
     fn refused(&mut self, name: &Arc<str>, number: u64, reason: Cow<'static, str>) -> ControlFlow<()> {

@@ -103,7 +103,7 @@ fn archives_survive() {
     ];
     for round in 0..rounds() {
         for item in read_bytes(&dice.mutate(&seeds[round % seeds.len()])) {
-            if let Item::Event(event) = item {
+            if let Item::Event(event, _) = item {
                 check_record(&event.line);
             }
         }
@@ -124,7 +124,7 @@ fn event_logs_survive() {
         let mut bytes = dice.mutate(part);
         bytes.resize(seed.len(), 0);
         for item in read_bytes(&bytes) {
-            if let Item::Event(event) = item {
+            if let Item::Event(event, _) = item {
                 check_record(&event.line);
             }
         }

@@ -46,7 +46,7 @@ fn recordings_in_archives_are_read_and_captures_named() {
         }
         for item in read(&path) {
             let kind = match item {
-                Item::Event(event) => {
+                Item::Event(event, _) => {
                     assert!(event.line.starts_with('{'), "{}: {:.80}", event.origin, event.line);
                     if path.extension().is_some_and(|e| e == "zip") { "zip" } else { "tar" }
                 }
@@ -129,7 +129,7 @@ fn events(path: &Path) -> Vec<String> {
     read(path)
         .into_iter()
         .map(|item| match item {
-            Item::Event(event) => event.line,
+            Item::Event(event, _) => event.line,
             Item::Refused { .. } | Item::LeftOut(_) => panic!("{}: {item:?}", path.display()),
         })
         .collect()

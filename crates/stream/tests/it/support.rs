@@ -47,7 +47,7 @@ pub(crate) fn read_bytes(bytes: &[u8]) -> Vec<Item> {
 /// One line for an item: `file: line`, `file 3! reason` or `file -- reason`.
 pub(crate) fn shown(item: &Item) -> String {
     match item {
-        Item::Event(event) => format!("{}: {}", event.origin, event.line),
+        Item::Event(event, _) => format!("{}: {}", event.origin, event.line),
         Item::Refused { file, number, reason } => format!("{file} {number}! {reason}"),
         Item::LeftOut(left) => format!("{} -- {}", left.file, left.reason),
     }

@@ -104,7 +104,7 @@ impl Trial<'_> {
     fn item(&mut self, item: Item) -> ControlFlow<()> {
         self.tried += 1;
         let told = match item {
-            Item::Event(raw) => self.event(&raw),
+            Item::Event(raw, _) => self.event(&raw),
             Item::Refused { number, reason, .. } => self.unread(&format!("record {number}: {reason}"), ""),
             Item::LeftOut(left_out) => self.unread(&format!("{}: {}", left_out.file, left_out.reason), ""),
         };
