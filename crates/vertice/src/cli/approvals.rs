@@ -78,8 +78,15 @@ impl State {
 pub fn run(verb: Verb, client: &Client, out: &mut Out) -> Result<()> {
     match verb {
         Verb::List { state, order, paging } => {
-            let empty =
-                "Nothing to answer. A playbook asks before an action that needs a person: `vertice playbooks list`.";
+            let empty = match state {
+                State::Waiting => {
+                    "Nothing to answer. A playbook asks before an action that needs a person: `vertice playbooks list`.\n\
+                     What was answered or timed out: `vertice approvals list --state all`."
+                }
+                State::Approved | State::Denied | State::TimedOut | State::Withdrawn | State::All => {
+                    "There is no such question."
+                }
+            };
             List::new(PATH, table, empty).only("state", state.word()).ordered(order).print(client, paging, out)
         }
         Verb::Show { id } => {

@@ -126,7 +126,10 @@ fn detection(explained: &Value, most: usize) -> Node {
     let before = counted.saturating_sub(shown);
     if before > 0 {
         let from = items(d, "/earlier").first().map(super::records::words).unwrap_or_default();
-        node.push(Node::remark(format!("{before} more events before, from log position {from} on")));
+        node.push(Node::remark(format!(
+            "{before} more event{} before, from log position {from} on",
+            if before == 1 { "" } else { "s" }
+        )));
     }
     let shown = &events[events.len() - shown..];
     node.extend(shown.iter().map(|e| event(e, d)));
@@ -171,7 +174,7 @@ fn conditions(detection: &Value) -> impl Iterator<Item = Node> {
             (Tint::Faint, format!("{}: ", text(m, "/selection"))),
             plain_text(format!("{field} = {value}")),
         ];
-        if wanted != value {
+        if !wanted.is_empty() && wanted != value {
             parts.push((Tint::Faint, format!("   wanted {wanted}")));
         }
         Node::new(parts)
@@ -261,6 +264,7 @@ mod tests {
                     "timestamp": "2026-01-02T03:05:11Z", "mitre_techniques": ["T1110"], "confidence": 0.8,
                     "entity_kind": "ip", "entity": "203.0.113.9", "position": 16, "earlier": [12, 13, 14, 15],
                     "matched": [{"selection": "sel", "field": "event.action", "wanted": "failed_login", "value": "failed_login"},
+                                {"selection": "condition", "field": "", "wanted": "", "value": "5 events"},
                                 {"selection": "words", "field": "", "wanted": "*root*", "value": "for root\u{1b}[2J"}]
                 },
                 "events": events
@@ -296,6 +300,7 @@ mod tests {
 │  └─ event at log position 16  2026-01-02 03:05:11  sshd  failed_login  root
 │     ├─ {line}
 │     ├─ matched sel: event.action = failed_login
+│     ├─ matched condition: anywhere = 5 events
 │     └─ matched words: anywhere = for root␛[2J   wanted *root*
 └─ response r1  brute_force_response  waiting  simulated: nothing was done
    ├─ rate_limit  simulated  undone by: remove the limit

@@ -184,13 +184,22 @@ fn tell(error: &anyhow::Error) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let code = failure::exit_code(error);
-    let text = format!("{error:#}");
+    let text = told(error);
     let mut stderr = std::io::stderr().lock();
     for (i, line) in text.lines().enumerate() {
         let start = if i == 0 { "vertice: " } else { "         " };
         let _ = writeln!(stderr, "{start}{}", plain(line));
     }
     ExitCode::from(code)
+}
+
+/// An error and its causes, each of them once: some say their cause themselves.
+fn told(error: &anyhow::Error) -> String {
+    error.chain().fold(String::new(), |text, cause| match cause.to_string() {
+        cause if text.is_empty() => cause,
+        cause if text.ends_with(&cause) => text,
+        cause => format!("{text}: {cause}"),
+    })
 }
 
 fn dispatch(cli: Cli, start: impl Fn(Start, Config) -> Result<()>) -> Result<()> {

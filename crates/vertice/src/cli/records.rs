@@ -18,7 +18,7 @@ pub struct Paging {
     /// How many at most
     #[arg(long, value_name = "COUNT", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
     pub limit: u32,
-    /// Everything there is, page by page
+    /// All that are asked for, however many: page by page
     #[arg(long, conflicts_with = "limit")]
     pub all: bool,
 }

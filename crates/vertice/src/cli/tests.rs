@@ -384,3 +384,9 @@ fn a_stream_that_ends_is_told() {
     assert_eq!(outcome.unwrap_err(), (4, "URL ended the stream".to_owned()));
     assert_eq!(asked_for, ["GET /api/v1/stream [Bearer vk_1]"]);
 }
+
+#[test]
+fn a_cause_that_an_error_says_itself_is_not_said_again() {
+    let error = anyhow::anyhow!("no such file").context("opening a/lock: no such file").context("starting");
+    assert_eq!(told(&error), "starting: opening a/lock: no such file");
+}
