@@ -103,9 +103,9 @@ pub const STREAM_BATCH: usize = 64;
 /// Longest that a stream waits for a client that does not read.
 pub const STREAM_STALL: Duration = Duration::from_secs(30);
 
-/// Shortest time between two reads for one stream. Nobody sees a tenth of a second, and all streams
-/// together then cost at most 2,560 reads a second.
-pub const STREAM_PAUSE: Duration = Duration::from_millis(100);
+/// Shortest time between two reads for one stream: a program that listens hears of a detection within it.
+/// All streams together then cost at most 12,800 reads a second, and those share [`READS_MAX`] places.
+pub const STREAM_PAUSE: Duration = Duration::from_millis(20);
 
 /// How often a silent stream says that it is alive. Proxies cut after 30 or 60 s of silence.
 pub const STREAM_BEAT: Duration = Duration::from_secs(15);

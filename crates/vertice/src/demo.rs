@@ -140,7 +140,7 @@ impl<'a> Teller<'a> {
         }
         self.release()?;
         say(&format!(
-            "\n{} lines read; {} detections; {} cases, of which those that turned out to be one were merged; {} plans, all simulated.",
+            "\n{} lines read; {} detections; {} threats opened, joined where they turned out to be one; {} plans, all simulated.",
             story.lines.len(),
             self.detections,
             self.threats.len(),
