@@ -16,8 +16,8 @@ impl Event for Line {
         }
     }
 
-    fn values<'a>(&'a self, visit: &mut dyn FnMut(Value<'a>)) {
-        visit(Value::Text("cmd /c whoami"));
+    fn each<'a>(&'a self, visit: &mut dyn FnMut(&str, Value<'a>)) {
+        ["Image", "CommandLine"].iter().for_each(|name| self.field(name, &mut |value| visit(name, value)));
     }
 }
 

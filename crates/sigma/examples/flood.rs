@@ -21,8 +21,8 @@ impl Event for FailedLogin {
         FIELDS.iter().filter(|(field, _)| *field == name).for_each(|(_, value)| visit(Value::Text(value)));
     }
 
-    fn values<'a>(&'a self, visit: &mut dyn FnMut(Value<'a>)) {
-        FIELDS.iter().for_each(|(_, value)| visit(Value::Text(value)));
+    fn each<'a>(&'a self, visit: &mut dyn FnMut(&str, Value<'a>)) {
+        FIELDS.iter().for_each(|(field, value)| visit(field, Value::Text(value)));
     }
 }
 

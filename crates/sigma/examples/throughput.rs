@@ -15,8 +15,8 @@ impl Event for Flat {
         }
     }
 
-    fn values<'a>(&'a self, visit: &mut dyn FnMut(Value<'a>)) {
-        self.0.values().for_each(|json| show(json, visit));
+    fn each<'a>(&'a self, visit: &mut dyn FnMut(&str, Value<'a>)) {
+        self.0.iter().for_each(|(name, json)| show(json, &mut |value| visit(name, value)));
     }
 }
 

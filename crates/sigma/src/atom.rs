@@ -199,7 +199,7 @@ impl<'e, 'r> Examined<'e, 'r> {
     fn read_all(&mut self) {
         if self.all.is_none() {
             let mut values = Values::default();
-            self.event.values(&mut |value| values.add(value));
+            self.event.each(&mut |_, value| values.add(value));
             self.all = Some(values);
         }
     }

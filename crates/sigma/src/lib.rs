@@ -8,8 +8,8 @@
 //!     fn field<'a>(&'a self, name: &str, visit: &mut dyn FnMut(Value<'a>)) {
 //!         self.0.iter().filter(|(field, _)| *field == name).for_each(|(_, value)| visit(Value::Text(value)));
 //!     }
-//!     fn values<'a>(&'a self, visit: &mut dyn FnMut(Value<'a>)) {
-//!         self.0.iter().for_each(|(_, value)| visit(Value::Text(value)));
+//!     fn each<'a>(&'a self, visit: &mut dyn FnMut(&str, Value<'a>)) {
+//!         self.0.iter().for_each(|(field, value)| visit(field, Value::Text(value)));
 //!     }
 //! }
 //!
@@ -100,7 +100,7 @@ pub mod yaml;
 pub use correlator::{Correlator, Fired};
 pub use detection::Placeholders;
 pub use error::RuleError;
-pub use event::{Event, Source, Value};
+pub use event::{Event, Source, Value, unescape};
 pub use explain::Matched;
 pub use rule::{Level, LogSource, Related, Rule, RuleIndex, Status};
 pub use set::RuleSet;

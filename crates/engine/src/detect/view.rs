@@ -14,9 +14,9 @@ impl vertice_sigma::Event for View<'_> {
         }
     }
 
-    fn values<'a>(&'a self, visit: &mut dyn FnMut(Seen<'a>)) {
-        for (_, value) in self.0.fields.iter() {
-            show(value, visit);
+    fn each<'a>(&'a self, visit: &mut dyn FnMut(&str, Seen<'a>)) {
+        for (name, value) in self.0.fields.iter() {
+            show(value, &mut |value| visit(name, value));
         }
     }
 }
