@@ -2,12 +2,14 @@
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 
+use foldhash::fast::FixedState;
 use ipnet::IpNet;
 use regex::Regex;
 
+use crate::column::{Column, Draft};
 use crate::event::{Event, Value, fold};
 use crate::pattern::{Matcher, Shape};
 use crate::time::{TimePart, part_of};
@@ -55,16 +57,19 @@ pub(crate) enum Number {
 #[derive(Debug, Default)]
 pub(crate) struct Atoms {
     fields: Vec<String>,
-    field_numbers: BTreeMap<String, usize>,
+    field_numbers: HashMap<String, usize, FixedState>,
     atoms: Vec<Atom>,
     atom_numbers: BTreeMap<String, usize>,
+    /// What is asked of each field, by its number; last, what is asked of every value.
+    columns: Vec<Column>,
 }
 
+/// A question.
 #[derive(Debug)]
-struct Atom {
+pub(crate) struct Atom {
     /// The field's number; `None` asks every value of the event.
-    field: Option<usize>,
-    test: Test,
+    pub(crate) field: Option<usize>,
+    pub(crate) test: Test,
 }
 
 impl Atoms {
@@ -90,9 +95,52 @@ impl Atoms {
         self.atoms.len() - 1
     }
 
-    /// Forgets what only compiling needs.
+    /// Forgets what only compiling needs, and gathers what is asked of each field.
     pub(crate) fn seal(&mut self) {
         self.atom_numbers = BTreeMap::new();
+        let mut drafts: Vec<Draft> = Vec::new();
+        drafts.resize_with(self.fields.len() + 1, Draft::default);
+        for (number, atom) in self.atoms.iter().enumerate() {
+            drafts[atom.field.unwrap_or(self.fields.len())].add(number as u32, &atom.test);
+        }
+        self.columns = drafts.into_iter().map(Draft::finish).collect();
+    }
+
+    /// The number of a field that some rule reads.
+    pub(crate) fn field_number(&self, name: &str) -> Option<usize> {
+        self.field_numbers.get(name).copied()
+    }
+
+    /// How many fields the rules read. This is also the number of the column of every value.
+    pub(crate) fn fields(&self) -> usize {
+        self.fields.len()
+    }
+
+    /// How many atoms there are.
+    pub(crate) fn len(&self) -> usize {
+        self.atoms.len()
+    }
+
+    /// An atom by its number.
+    pub(crate) fn get(&self, number: usize) -> &Atom {
+        &self.atoms[number]
+    }
+
+    /// The atoms that hold of a value, in order.
+    pub(crate) fn classify(&self, column: usize, value: Cow<'_, str>, found: &mut Vec<u32>) {
+        self.columns[column].classify(value, |atom| &self.atoms[atom as usize].test, found);
+    }
+
+    /// Whether an atom that compares two fields holds of an event.
+    pub(crate) fn compares(&self, number: usize, event: &dyn Event) -> bool {
+        let atom = &self.atoms[number];
+        let (Some(field), Test::Field { other, shape, cased }) = (atom.field, &atom.test) else { return false };
+        let read = |field: usize| {
+            let mut values = Values::default();
+            event.field(&self.fields[field], &mut |value| values.add(value));
+            values
+        };
+        read(field).fit(&read(*other), *shape, *cased)
     }
 }
 
@@ -112,7 +160,8 @@ struct Values<'e> {
     null: bool,
 }
 
-struct Text<'e> {
+/// A text with and without its case.
+pub(crate) struct Text<'e> {
     raw: Cow<'e, str>,
     /// `None` if it is the same.
     folded: Option<String>,
@@ -121,23 +170,48 @@ struct Text<'e> {
 impl<'e> Values<'e> {
     fn add(&mut self, value: Value<'e>) {
         match value.text() {
-            Some(raw) => {
-                let folded = match fold(&raw) {
-                    Cow::Borrowed(_) => None,
-                    Cow::Owned(folded) => Some(folded),
-                };
-                self.texts.push(Text { raw, folded });
-            }
+            Some(raw) => self.texts.push(Text::new(raw)),
             None => self.null = true,
         }
     }
+
+    /// Whether any of these has any of the others in this place.
+    fn fit(&self, others: &Values<'_>, shape: Shape, cased: bool) -> bool {
+        let fits = |text: &Text<'_>| others.texts.iter().any(|other| shape.fits(text.get(cased), other.get(cased)));
+        self.texts.iter().any(fits)
+    }
 }
 
-impl Text<'_> {
-    fn get(&self, cased: bool) -> &str {
+impl<'e> Text<'e> {
+    pub(crate) fn new(raw: Cow<'e, str>) -> Text<'e> {
+        let folded = match fold(&raw) {
+            Cow::Borrowed(_) => None,
+            Cow::Owned(folded) => Some(folded),
+        };
+        Text { raw, folded }
+    }
+
+    /// The text as it is, or folded.
+    pub(crate) fn get(&self, cased: bool) -> &str {
         match &self.folded {
             Some(folded) if !cased => folded,
             Some(_) | None => &self.raw,
+        }
+    }
+
+    /// Whether this text is what a test of single values asks for.
+    pub(crate) fn fits(&self, test: &Test) -> bool {
+        match test {
+            Test::Text { matcher, cased } => matcher.fits(self.get(*cased)),
+            Test::Regex(regex) => regex.is_match(&self.raw),
+            Test::Network(network) => {
+                self.raw.trim().parse::<IpAddr>().is_ok_and(|address| network.contains(&address.to_canonical()))
+            }
+            Test::Number { compare, to } => Number::parse(&self.raw).is_some_and(|number| compare.holds(number, *to)),
+            Test::Time { part, compare, to } => {
+                part_of(&self.raw, *part).is_some_and(|found| compare.holds(Number::Whole(found), *to))
+            }
+            Test::Field { .. } | Test::Null | Test::Exists(_) => false,
         }
     }
 }
@@ -176,7 +250,7 @@ impl<'e, 'r> Examined<'e, 'r> {
         self.holds(number);
         let atom = &self.atoms.atoms[number];
         let values = self.values(atom)?;
-        let fits = |text: &&Text<'_>| self.test_text(text, &atom.test);
+        let fits = |text: &&Text<'_>| self.shows(text, &atom.test);
         let text = values.texts.iter().find(fits).or(values.texts.first())?;
         Some(text.raw.clone().into_owned())
     }
@@ -208,30 +282,28 @@ impl<'e, 'r> Examined<'e, 'r> {
         match test {
             Test::Null => values.null || values.texts.is_empty(),
             Test::Exists(wanted) => values.texts.is_empty() != *wanted,
+            Test::Field { other, shape, cased } => {
+                self.fields[*other].as_ref().is_some_and(|others| values.fit(others, *shape, *cased))
+            }
+            Test::Text { .. } | Test::Regex(_) | Test::Network(_) | Test::Number { .. } | Test::Time { .. } => {
+                values.texts.iter().any(|text| text.fits(test))
+            }
+        }
+    }
+
+    /// Whether this is a text that the test was about.
+    fn shows(&self, text: &Text<'_>, test: &Test) -> bool {
+        match test {
+            Test::Field { other, shape, cased } => self.fields[*other]
+                .as_ref()
+                .is_some_and(|others| others.texts.iter().any(|o| shape.fits(text.get(*cased), o.get(*cased)))),
             Test::Text { .. }
             | Test::Regex(_)
             | Test::Network(_)
             | Test::Number { .. }
             | Test::Time { .. }
-            | Test::Field { .. } => values.texts.iter().any(|text| self.test_text(text, test)),
-        }
-    }
-
-    fn test_text(&self, text: &Text<'_>, test: &Test) -> bool {
-        match test {
-            Test::Text { matcher, cased } => matcher.fits(text.get(*cased)),
-            Test::Regex(regex) => regex.is_match(&text.raw),
-            Test::Network(network) => {
-                text.raw.trim().parse::<IpAddr>().is_ok_and(|address| network.contains(&address.to_canonical()))
-            }
-            Test::Number { compare, to } => Number::parse(&text.raw).is_some_and(|number| compare.holds(number, *to)),
-            Test::Time { part, compare, to } => {
-                part_of(&text.raw, *part).is_some_and(|found| compare.holds(Number::Whole(found), *to))
-            }
-            Test::Field { other, shape, cased } => self.fields[*other]
-                .as_ref()
-                .is_some_and(|other| other.texts.iter().any(|other| shape.fits(text.get(*cased), other.get(*cased)))),
-            Test::Null | Test::Exists(_) => false,
+            | Test::Null
+            | Test::Exists(_) => text.fits(test),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use regex::RegexBuilder;
 
-use crate::atom::{Atoms, Examined, Number, Test};
+use crate::atom::{Atoms, Number, Test};
 use crate::encode;
 use crate::error::Refused;
 use crate::limits;
@@ -37,12 +37,22 @@ pub(crate) struct Leaf {
 }
 
 impl Tree {
-    pub(crate) fn holds(&self, event: &mut Examined<'_, '_>) -> bool {
+    /// Whether it holds, given which atoms do.
+    pub(crate) fn holds(&self, atom: &mut dyn FnMut(usize) -> bool) -> bool {
         match self {
-            Tree::All(trees) => trees.iter().all(|tree| tree.holds(event)),
-            Tree::Any(trees) => trees.iter().any(|tree| tree.holds(event)),
-            Tree::Not(tree) => !tree.holds(event),
-            Tree::Leaf(leaf) => event.holds(leaf.atom),
+            Tree::All(trees) => trees.iter().all(|tree| tree.holds(atom)),
+            Tree::Any(trees) => trees.iter().any(|tree| tree.holds(atom)),
+            Tree::Not(tree) => !tree.holds(atom),
+            Tree::Leaf(leaf) => atom(leaf.atom),
+        }
+    }
+
+    /// Shows every atom that it asks about.
+    pub(crate) fn atoms(&self, show: &mut dyn FnMut(usize)) {
+        match self {
+            Tree::All(trees) | Tree::Any(trees) => trees.iter().for_each(|tree| tree.atoms(show)),
+            Tree::Not(tree) => tree.atoms(show),
+            Tree::Leaf(leaf) => show(leaf.atom),
         }
     }
 }

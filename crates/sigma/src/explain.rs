@@ -22,7 +22,7 @@ pub struct Matched {
 /// The conditions that held. What had to be false is left out: it has nothing to show.
 pub(crate) fn matched(detection: &Detection, event: &mut Examined<'_, '_>) -> Vec<Matched> {
     let mut numbers = Vec::new();
-    if detection.condition.holds(&mut |number| detection.selections[number].1.holds(event)) {
+    if detection.holds(&mut |atom| event.holds(atom)) {
         selections(&detection.condition, detection, event, &mut numbers);
     }
     numbers.sort_unstable();
@@ -48,14 +48,15 @@ pub(crate) fn matched(detection: &Detection, event: &mut Examined<'_, '_>) -> Ve
 
 /// The selections that made a true condition true.
 fn selections(condition: &Condition, detection: &Detection, event: &mut Examined<'_, '_>, found: &mut Vec<usize>) {
-    let mut holds = |number: usize| detection.selections[number].1.holds(event);
+    let mut holds = |number: usize| detection.selections[number].1.holds(&mut |atom| event.holds(atom));
     match condition {
         Condition::Selection(number) => found.extend(Some(*number).filter(|number| holds(*number))),
         Condition::AtLeast(_, numbers) => found.extend(numbers.iter().copied().filter(|number| holds(*number))),
         Condition::Not(_) => {}
         Condition::All(conditions) | Condition::Any(conditions) => {
             for condition in conditions {
-                if condition.holds(&mut |number| detection.selections[number].1.holds(event)) {
+                let mut holds = |number: usize| detection.selections[number].1.holds(&mut |atom| event.holds(atom));
+                if condition.holds(&mut holds) {
                     selections(condition, detection, event, found);
                 }
             }
@@ -68,7 +69,7 @@ fn leaves(tree: &Tree, event: &mut Examined<'_, '_>, show: &mut dyn FnMut(&Leaf,
     match tree {
         Tree::All(trees) | Tree::Any(trees) => {
             for tree in trees {
-                if tree.holds(event) {
+                if tree.holds(&mut |atom| event.holds(atom)) {
                     leaves(tree, event, show);
                 }
             }

@@ -77,6 +77,7 @@
 //! - A condition on a count is asked whenever a match comes in, so `lt` fires with the first.
 
 mod atom;
+mod column;
 mod condition;
 mod correlation;
 mod correlator;
@@ -89,12 +90,16 @@ mod event;
 mod explain;
 mod group;
 pub mod limits;
+mod literal;
+mod matcher;
+mod memo;
 mod modifier;
 mod pattern;
 mod route;
 mod rule;
 mod set;
 mod time;
+mod witness;
 pub mod yaml;
 
 pub use correlator::{Correlator, Fired};
@@ -102,5 +107,6 @@ pub use detection::Placeholders;
 pub use error::RuleError;
 pub use event::{Event, Source, Value, unescape};
 pub use explain::Matched;
+pub use matcher::Matcher;
 pub use rule::{Level, LogSource, Related, Rule, RuleIndex, Status};
 pub use set::RuleSet;

@@ -84,3 +84,24 @@ pub const FIRED_POSITIONS_MAX: usize = 1_000;
 /// it takes some 60 for each of the firings remembered; only one such as `eq: 10` may need more, after a late
 /// match among thousands. It ends there, after some 50 microseconds.
 pub const WINDOW_STEPS_MAX: usize = 4_096;
+
+/// Shortest text, in bytes, that is looked for before a regular expression is tried: a shorter one is nearly
+/// everywhere.
+pub const GATE_BYTES_MIN: usize = 2;
+
+/// Most texts that are looked for before one regular expression is tried. The longest list of SigmaHQ has some 40.
+pub const GATES_MAX: usize = 64;
+
+/// Sets of a matcher's memory of values, a power of two. With [`MEMO_WAYS`] it holds 65,536 values: real telemetry
+/// of a day has some 20,000 that rules read, which take 15 MB.
+pub const MEMO_SETS: usize = 16_384;
+
+/// Values of one set.
+pub const MEMO_WAYS: usize = 4;
+
+/// Longest value that is remembered, in bytes. Command lines end before it; scripts seldom come twice. Full of the
+/// longest values the memory takes 70 MB.
+pub const MEMO_VALUE_BYTES_MAX: usize = 1_024;
+
+/// Most combinations of log sources whose rules a matcher remembers. Our mappings make some 200; each takes 2 KB.
+pub const LIVE_SETS_MAX: usize = 1_024;

@@ -1,6 +1,8 @@
 //! Which rules an event's log sources concern.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use foldhash::fast::FixedState;
 
 use crate::event::Source;
 use crate::rule::{LogSource, RuleIndex};
@@ -15,10 +17,10 @@ pub(crate) struct Routes {
 }
 
 /// Numbers of the three parts; zero is a part that is not named.
-type Key = [u32; 3];
+pub(crate) type Key = [u32; 3];
 
 #[derive(Debug, Default)]
-struct Names(BTreeMap<String, u32>);
+struct Names(HashMap<String, u32, FixedState>);
 
 impl Names {
     fn add(&mut self, name: Option<&str>) -> u32 {
@@ -43,15 +45,15 @@ impl Routes {
         self.rules.entry(key).or_default().push(rule);
     }
 
+    /// The numbers of a log source's parts. Those with the same numbers concern the same rules.
+    pub(crate) fn key(&self, source: Source<'_>) -> Key {
+        [self.categories.get(source.category), self.products.get(source.product), self.services.get(source.service)]
+    }
+
     /// The rules that any of these sources concerns, each once: those of which it has every part that they name.
-    pub(crate) fn rules<'s>(&self, sources: impl IntoIterator<Item = Source<'s>>) -> impl Iterator<Item = RuleIndex> {
+    pub(crate) fn rules(&self, sources: &[Key]) -> impl Iterator<Item = RuleIndex> {
         let mut keys = BTreeSet::from([[0, 0, 0]]);
-        for source in sources {
-            let full = [
-                self.categories.get(source.category),
-                self.products.get(source.product),
-                self.services.get(source.service),
-            ];
+        for full in sources {
             keys.extend(
                 (0..8).map(|mask| std::array::from_fn(|part| if mask >> part & 1 == 1 { full[part] } else { 0 })),
             );

@@ -127,6 +127,18 @@ pub(crate) struct Detection {
     pub(crate) condition: Condition,
 }
 
+impl Detection {
+    /// Whether it holds, given which atoms do.
+    pub(crate) fn holds(&self, atom: &mut dyn FnMut(usize) -> bool) -> bool {
+        self.condition.holds(&mut |number| self.selections[number].1.holds(atom))
+    }
+
+    /// Shows every atom that it asks about.
+    pub(crate) fn atoms(&self, show: &mut dyn FnMut(usize)) {
+        self.selections.iter().for_each(|(_, tree)| tree.atoms(show));
+    }
+}
+
 impl Rule {
     /// What names the rule across compilations: its id, else its name, else its title.
     #[must_use]

@@ -11,7 +11,7 @@ use crate::error::{Refused, RuleError};
 use crate::event::{Event, Source};
 use crate::explain::{self, Matched};
 use crate::limits;
-use crate::route::Routes;
+use crate::route::{Key, Routes};
 use crate::rule::{self, Body, Detection, LogSource, Rule, RuleIndex};
 use crate::yaml::{Kind, Node};
 
@@ -59,10 +59,16 @@ impl RuleSet {
 
     /// The rules that match an event which comes from these log sources, in no order that means anything. A rule
     /// applies if every part that its log source names is that of one of the sources.
+    ///
+    /// This remembers nothing between events, and so does for one. For many there is [`crate::Matcher`].
     pub fn matches<'s>(&self, event: &dyn Event, sources: impl IntoIterator<Item = Source<'s>>) -> Vec<RuleIndex> {
         let mut examined = Examined::new(event, &self.atoms);
-        let routed = self.routes.rules(sources);
-        routed.filter(|index| self.rule(*index).body.holds(&mut examined)).collect()
+        let keys: Vec<Key> = sources.into_iter().map(|source| self.routes.key(source)).collect();
+        let holds = |index: &RuleIndex| match &self.rule(*index).body {
+            Body::Detection(detection) => detection.holds(&mut |atom| examined.holds(atom)),
+            Body::Correlation(_) => false,
+        };
+        self.routes.rules(&keys).filter(holds).collect()
     }
 
     /// The conditions of a rule that hold of an event, for a person. At most [`limits::EXPLAINED_MAX`].
@@ -100,20 +106,21 @@ impl RuleSet {
         self.rules.is_empty()
     }
 
+    pub(crate) fn all(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    pub(crate) fn atoms(&self) -> &Atoms {
+        &self.atoms
+    }
+
+    pub(crate) fn routes(&self) -> &Routes {
+        &self.routes
+    }
+
     /// The correlations over a rule.
     pub(crate) fn watchers(&self, index: RuleIndex) -> &[RuleIndex] {
         self.watchers.get(&index).map_or(&[], Vec::as_slice)
-    }
-}
-
-impl Body {
-    fn holds(&self, event: &mut Examined<'_, '_>) -> bool {
-        match self {
-            Body::Detection(detection) => {
-                detection.condition.holds(&mut |number| detection.selections[number].1.holds(event))
-            }
-            Body::Correlation(_) => false,
-        }
     }
 }
 

@@ -3,14 +3,14 @@
 use serde_json::{Value as Json, json};
 use vertice_sigma::{Placeholders, RuleSet, Source};
 
-use crate::support::JsonEvent;
+use crate::support::{JsonEvent, matches};
 
 /// Whether a detection (YAML, indented by two) matches an event.
 fn fires(detection: &str, event: Json) -> bool {
     let text = format!("title: t\nlogsource: {{product: windows}}\ndetection:\n{detection}\n");
     let (rules, refused) = RuleSet::compile([("t.yml", text.as_str())]);
     assert!(refused.is_empty(), "{}", refused[0]);
-    !rules.matches(&JsonEvent::new(event), [windows()]).is_empty()
+    !matches(&rules, &JsonEvent::new(event), [windows()]).is_empty()
 }
 
 fn windows() -> Source<'static> {
@@ -207,7 +207,7 @@ fn expand_fills_placeholders() {
     let placeholders = Placeholders::from([("who".into(), values(&["ana", "b*b"])), ("place".into(), values(&["x"]))]);
     let (rules, refused) = RuleSet::compile_with([("t.yml", rule)], &placeholders);
     assert!(refused.is_empty(), "{refused:?}");
-    let fires = |text: &str| !rules.matches(&JsonEvent::new(json!({ "F": text })), [windows()]).is_empty();
+    let fires = |text: &str| !matches(&rules, &JsonEvent::new(json!({ "F": text })), [windows()]).is_empty();
     assert!(fires("u-ANA%-x%") && fires("u-bob%-x%") && !fires("u-eve%-x%") && !fires("u-ana%-y%"));
 }
 
@@ -286,7 +286,8 @@ fn a_rule_is_for_its_log_source() {
     let source = |c, p, s| Source { category: c, product: p, service: s };
     let found = |sources: &[Source<'static>]| {
         let event = JsonEvent::new(json!({"F": 1}));
-        let mut found: Vec<usize> = rules.matches(&event, sources.iter().copied()).iter().map(|i| i.number()).collect();
+        let mut found: Vec<usize> =
+            matches(&rules, &event, sources.iter().copied()).iter().map(|i| i.number()).collect();
         found.sort_unstable();
         found
     };
@@ -307,7 +308,7 @@ fn collections_share_what_is_global() {
     assert!(refused.is_empty(), "{refused:?}");
     let titles: Vec<(&str, u32)> = rules.iter().map(|(_, rule)| (rule.title.as_str(), rule.line)).collect();
     assert_eq!(titles, [("both", 6), ("third", 8), ("own", 14)]);
-    let count = |event: Json| rules.matches(&JsonEvent::new(event), [windows()]).len();
+    let count = |event: Json| matches(&rules, &JsonEvent::new(event), [windows()]).len();
     assert_eq!([count(json!({"F": 1, "G": 2})), count(json!({"F": 1, "G": 3})), count(json!({"F": 1}))], [1, 1, 0]);
 }
 
@@ -333,7 +334,7 @@ fn filters_lie_over_the_rules_they_name() {
         let sources = ["windows", "linux"].map(|p| Source { category: Some("c"), product: Some(p), service: None });
         let event = JsonEvent::new(json!({"F": 1, "U": user}));
         let mut found: Vec<&str> =
-            rules.matches(&event, sources).iter().map(|i| rules.rule(*i).title.as_str()).collect();
+            matches(&rules, &event, sources).iter().map(|i| rules.rule(*i).title.as_str()).collect();
         found.sort_unstable();
         found
     };

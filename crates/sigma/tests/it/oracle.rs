@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value as Json, json};
-use vertice_sigma::RuleSet;
+use vertice_sigma::{Matcher, RuleSet};
 
 use crate::random::Random;
 use crate::support::JsonEvent;
@@ -64,11 +64,14 @@ fn the_crate_agrees_with_the_oracle() {
         rules.iter().enumerate().map(|(i, rule)| (i.to_string(), written(i, rule))).collect();
     let (set, refused) = RuleSet::compile(texts.iter().map(|(path, text)| (path.as_str(), text.as_str())));
     assert!(refused.is_empty(), "{}\n{}", refused[0], texts[refused[0].path.parse::<usize>().unwrap()].1);
+    let mut matcher = Matcher::new(&set);
     for _ in 0..EVENTS {
         let event = JsonEvent(event(&mut random));
         let facts = Facts::new(&event.0);
         let mut found: Vec<usize> = set.matches(&event, []).iter().map(|index| index.number()).collect();
         found.sort_unstable();
+        let fast: Vec<usize> = matcher.matches(&event, []).iter().map(|index| index.number()).collect();
+        assert_eq!(fast, found, "{}", Json::Object(event.0.clone()));
         for (i, rule) in rules.iter().enumerate() {
             let expected = holds(rule, &rule.condition, &facts);
             let actual = found.binary_search(&i).is_ok();

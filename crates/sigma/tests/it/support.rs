@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::Value as Json;
-use vertice_sigma::{Event, Value};
+use vertice_sigma::{Event, Matcher, RuleIndex, RuleSet, Source, Value};
 
 /// A flat JSON object as an event.
 pub(crate) struct JsonEvent(pub(crate) serde_json::Map<String, Json>);
@@ -27,6 +27,22 @@ impl Event for JsonEvent {
     fn each<'a>(&'a self, visit: &mut dyn FnMut(&str, Value<'a>)) {
         self.0.iter().for_each(|(name, json)| show(json, &mut |value| visit(name, value)));
     }
+}
+
+/// The rules that match, by both ways of finding them, which must agree; the faster one also when it knows the values.
+pub(crate) fn matches<'s>(
+    rules: &RuleSet,
+    event: &dyn Event,
+    sources: impl IntoIterator<Item = Source<'s>>,
+) -> Vec<RuleIndex> {
+    let sources: Vec<Source<'s>> = sources.into_iter().collect();
+    let mut plain = rules.matches(event, sources.iter().copied());
+    plain.sort_unstable();
+    let mut matcher = Matcher::new(rules);
+    for _ in 0..2 {
+        assert_eq!(matcher.matches(event, sources.iter().copied()), plain);
+    }
+    plain
 }
 
 fn show<'a>(json: &'a Json, visit: &mut dyn FnMut(Value<'a>)) {

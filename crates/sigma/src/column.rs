@@ -1,0 +1,196 @@
+//! Columns: what all rules together ask of the values of one field, asked at once.
+//!
+//! Thousands of rules ask whether a command line contains this or ends with that. Whole values are looked up in a
+//! table, texts within a value are found by one automaton (Aho-Corasick) in one pass over it, and what needs more
+//! than a text, such as a regular expression, is tried only if the automaton saw a text that it cannot do without.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
+use ipnet::IpNet;
+
+use crate::atom::{Compare, Number, Test, Text};
+use crate::event::fold;
+use crate::literal::{self, LONG_S};
+use crate::pattern::{Matcher, Part};
+use crate::time::{TimePart, part_of};
+
+/// What is asked of the values of one field, or of every value.
+#[derive(Debug, Default)]
+pub(crate) struct Column {
+    /// Atoms that hold of any text.
+    any: Vec<u32>,
+    /// Whole values, folded.
+    whole: HashMap<Box<str>, Vec<Sight>>,
+    /// Texts within values, folded, and what to make of each.
+    texts: Option<AhoCorasick>,
+    sights: Vec<Vec<Sight>>,
+    /// Atoms that are tried on every value, for nothing shows before that they cannot hold.
+    tried: Vec<u32>,
+    /// Regular expressions among those that are tried after a sight.
+    expressions: Vec<u32>,
+    networks: Vec<(u32, IpNet)>,
+    numbers: Vec<(u32, Compare, Number)>,
+    times: Vec<(u32, TimePart, Compare, Number)>,
+}
+
+/// What it means that a text was seen.
+#[derive(Clone, Copy, Debug)]
+enum Sight {
+    /// The atom holds.
+    Here(u32),
+    /// The atom holds if the text is at the start.
+    Start(u32),
+    /// The atom holds if the text is at the end.
+    End(u32),
+    /// The atom may hold, and is to be tried.
+    Try(u32),
+}
+
+/// A column while atoms are added.
+#[derive(Debug, Default)]
+pub(crate) struct Draft {
+    column: Column,
+    texts: HashMap<String, Vec<Sight>>,
+}
+
+impl Draft {
+    /// Adds an atom. Those that ask for more than one value are not for a column.
+    pub(crate) fn add(&mut self, atom: u32, test: &Test) {
+        let column = &mut self.column;
+        match test {
+            Test::Text { matcher, cased } => self.text(atom, matcher, *cased),
+            Test::Regex(regex) => match literal::required(regex.as_str()) {
+                Some(texts) => {
+                    column.expressions.push(atom);
+                    texts.into_iter().for_each(|text| self.see(text, Sight::Try(atom)));
+                }
+                None => column.tried.push(atom),
+            },
+            Test::Network(network) => column.networks.push((atom, *network)),
+            Test::Number { compare, to } => column.numbers.push((atom, *compare, *to)),
+            Test::Time { part, compare, to } => column.times.push((atom, *part, *compare, *to)),
+            Test::Null | Test::Exists(_) | Test::Field { .. } => {}
+        }
+    }
+
+    fn text(&mut self, atom: u32, matcher: &Matcher, cased: bool) {
+        let sight = |sight: Sight| if cased { Sight::Try(atom) } else { sight };
+        match matcher {
+            Matcher::Anything => self.column.any.push(atom),
+            Matcher::Exact(text) => {
+                self.column.whole.entry(fold(text).into()).or_default().push(sight(Sight::Here(atom)));
+            }
+            Matcher::Starts(text) => self.see(fold(text).into_owned(), sight(Sight::Start(atom))),
+            Matcher::Ends(text) => self.see(fold(text).into_owned(), sight(Sight::End(atom))),
+            Matcher::Contains(text) => self.see(fold(text).into_owned(), sight(Sight::Here(atom))),
+            Matcher::Glob(pieces) => {
+                let literal = |part: &Part| match part {
+                    Part::Literal(text) => Some(fold(text).into_owned()),
+                    Part::One | Part::Any => None,
+                };
+                match pieces.iter().flatten().filter_map(literal).max_by_key(String::len) {
+                    Some(longest) => self.see(longest, Sight::Try(atom)),
+                    None => self.column.tried.push(atom),
+                }
+            }
+        }
+    }
+
+    fn see(&mut self, text: String, sight: Sight) {
+        self.texts.entry(text).or_default().push(sight);
+    }
+
+    /// The column, with its automaton.
+    pub(crate) fn finish(self) -> Column {
+        let Draft { mut column, texts } = self;
+        if texts.is_empty() {
+            return column;
+        }
+        let mut texts: Vec<(String, Vec<Sight>)> = texts.into_iter().collect();
+        texts.sort_by(|a, b| a.0.cmp(&b.0));
+        let automaton = AhoCorasick::builder()
+            .match_kind(MatchKind::Standard)
+            .kind(Some(AhoCorasickKind::ContiguousNFA))
+            .build(texts.iter().map(|(text, _)| text));
+        match automaton {
+            Ok(automaton) => {
+                column.sights = texts.into_iter().map(|(_, sights)| sights).collect();
+                column.texts = Some(automaton);
+            }
+            // The bounds on rules keep it far from its own limits. Without it all is right, and slow.
+            Err(_) => column.tried.extend(texts.iter().flat_map(|(_, sights)| sights.iter().map(|sight| sight.atom()))),
+        }
+        column
+    }
+}
+
+impl Sight {
+    fn atom(self) -> u32 {
+        match self {
+            Sight::Here(atom) | Sight::Start(atom) | Sight::End(atom) | Sight::Try(atom) => atom,
+        }
+    }
+}
+
+impl Column {
+    /// The atoms that hold of a value, in order, each once. `test` gives the test of an atom.
+    pub(crate) fn classify<'t>(&self, raw: Cow<'_, str>, test: impl Fn(u32) -> &'t Test, found: &mut Vec<u32>) {
+        found.clear();
+        found.extend_from_slice(&self.any);
+        let text = Text::new(raw);
+        let folded = text.get(false);
+        let mut tries = self.tried.clone();
+        for sight in self.whole.get(folded).into_iter().flatten() {
+            match *sight {
+                Sight::Here(atom) | Sight::Start(atom) | Sight::End(atom) => found.push(atom),
+                Sight::Try(atom) => tries.push(atom),
+            }
+        }
+        if let Some(automaton) = &self.texts {
+            for seen in automaton.find_overlapping_iter(folded) {
+                for sight in &self.sights[seen.pattern()] {
+                    match *sight {
+                        Sight::Here(atom) => found.push(atom),
+                        Sight::Start(atom) if seen.start() == 0 => found.push(atom),
+                        Sight::End(atom) if seen.end() == folded.len() => found.push(atom),
+                        Sight::Start(_) | Sight::End(_) => {}
+                        Sight::Try(atom) => tries.push(atom),
+                    }
+                }
+            }
+        }
+        if !folded.is_ascii() && folded.contains(LONG_S) {
+            tries.extend_from_slice(&self.expressions);
+        }
+        tries.sort_unstable();
+        tries.dedup();
+        found.extend(tries.into_iter().filter(|atom| text.fits(test(*atom))));
+        self.typed(text.get(true), found);
+        found.sort_unstable();
+        found.dedup();
+    }
+
+    /// The atoms that ask for a number, a time or an address.
+    fn typed(&self, text: &str, found: &mut Vec<u32>) {
+        if !self.numbers.is_empty()
+            && let Some(number) = Number::parse(text)
+        {
+            let holds = |(_, compare, to): &&(u32, Compare, Number)| compare.holds(number, *to);
+            found.extend(self.numbers.iter().filter(holds).map(|(atom, ..)| *atom));
+        }
+        if !self.networks.is_empty()
+            && let Ok(address) = text.trim().parse::<IpAddr>()
+        {
+            let address = address.to_canonical();
+            found.extend(self.networks.iter().filter(|(_, network)| network.contains(&address)).map(|(atom, _)| *atom));
+        }
+        for (atom, part, compare, to) in &self.times {
+            if part_of(text, *part).is_some_and(|found| compare.holds(Number::Whole(found), *to)) {
+                found.push(*atom);
+            }
+        }
+    }
+}
