@@ -62,6 +62,7 @@
 //! | `event_count`, `value_count`, `temporal` | `correlations::event_count_fires_once_within_its_timespan` and those after it |
 //! | late events | `correlations::late_events_take_their_place`, `correlations::any_order_finds_what_order_finds` |
 //! | all of it against a slow second implementation | `oracle::the_crate_agrees_with_the_oracle` |
+//! | events from JSON, checked as `serde_json` checks them | `json::agrees_with_serde_json` |
 //! | public rules and cases | `conformance::every_public_rule_compiles`, `conformance::every_public_case_fires_its_rule` |
 //! | what cannot be meant is refused | `refusals::*` |
 //! | no file makes it panic | `mutation::mutated_rule_files_never_panic` |
@@ -89,6 +90,7 @@ mod error;
 mod event;
 mod explain;
 mod group;
+pub mod json;
 pub mod limits;
 mod literal;
 mod matcher;

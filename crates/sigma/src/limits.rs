@@ -105,3 +105,10 @@ pub const MEMO_VALUE_BYTES_MAX: usize = 1_024;
 
 /// Most combinations of log sources whose rules a matcher remembers. Our mappings make some 200; each takes 2 KB.
 pub const LIVE_SETS_MAX: usize = 1_024;
+
+/// Deepest nesting of a JSON event: where `serde_json` ends too, and one bit each fits a number.
+pub const JSON_DEPTH_MAX: usize = 127;
+
+/// Most values of a JSON event, lists counted value by value: at 56 bytes each, 3.5 MiB. The richest real events
+/// (CloudTrail, Exchange audit) have some 2,000.
+pub const JSON_VALUES_MAX: usize = 65_536;

@@ -2,6 +2,7 @@
 
 mod conformance;
 mod correlations;
+mod json;
 mod language;
 mod mutation;
 mod oracle;
