@@ -21,14 +21,29 @@ pub struct ContentFile {
 
 /// A content file that was refused: where, and why.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, thiserror::Error)]
-#[error("{path}:{line}: {reason}")]
+#[error("{path}:{}: {reason}", Place(*line, *column))]
 pub struct ContentError {
     /// The file.
     pub path: String,
     /// The line, from 1; 0 where the whole file is meant, such as one that is missing.
     pub line: u64,
+    /// The column within it, in characters from 1; 0 where only the line is known.
+    #[serde(default)]
+    pub column: u64,
     /// What is wrong, in which field, and what was meant.
     pub reason: String,
+}
+
+/// A line, and the column in it if that is known.
+struct Place(u64, u64);
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Place(line, 0) => write!(f, "{line}"),
+            Place(line, column) => write!(f, "{line}:{column}"),
+        }
+    }
 }
 
 /// The content in force. Serialized as its files; what was read is compiled only once somebody looks at
@@ -103,9 +118,12 @@ fn policy(files: &[&ContentFile], refused: &mut Vec<ContentError>) -> Policy {
     for file in files {
         match serde_json::from_str(&file.text) {
             Ok(read) => policy = read,
-            Err(e) => {
-                refused.push(ContentError { path: file.path.clone(), line: e.line() as u64, reason: e.to_string() })
-            }
+            Err(e) => refused.push(ContentError {
+                path: file.path.clone(),
+                line: e.line() as u64,
+                column: e.column() as u64,
+                reason: e.to_string(),
+            }),
         }
     }
     policy

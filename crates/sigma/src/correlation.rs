@@ -6,14 +6,14 @@ use crate::atom::Compare;
 use crate::error::Refused;
 use crate::limits;
 use crate::rule::{self, RuleIndex};
-use crate::yaml::{Kind, Node};
+use crate::yaml::{Kind, Line, Node};
 
 /// A correlation of rules.
 #[derive(Clone, Debug)]
 pub(crate) struct Correlation {
     pub(crate) counts: Counts,
     /// The rules it is over, as written, with their lines.
-    pub(crate) references: Vec<(String, u32)>,
+    pub(crate) references: Vec<(String, Line)>,
     /// The same rules, once they are found.
     pub(crate) rules: Vec<RuleIndex>,
     pub(crate) group_by: Vec<String>,
@@ -89,7 +89,7 @@ impl Correlation {
         }
         for alias in aliases.entries() {
             let refuse =
-                |line: u32, reason: String| Refused::new(line, format!("`aliases`, `{}`: {reason}", alias.key));
+                |line: Line, reason: String| Refused::new(line, format!("`aliases`, `{}`: {reason}", alias.key));
             if !matches!(alias.value.kind, Kind::Map(_)) {
                 return Err(refuse(alias.line, format!("{}; a map from rules to fields is meant", alias.value.what())));
             }
@@ -127,11 +127,11 @@ impl Correlation {
     }
 }
 
-fn references(node: &Node) -> Result<Vec<(String, u32)>, Refused> {
+fn references(node: &Node) -> Result<Vec<(String, Line)>, Refused> {
     let Some(rules) = node.get("rules") else {
         return Err(Refused::new(node.line, "`correlation`: `rules` is missing"));
     };
-    let mut references: Vec<(String, u32)> = Vec::new();
+    let mut references: Vec<(String, Line)> = Vec::new();
     for item in rules.items() {
         let name = item.as_text().ok_or_else(|| {
             Refused::new(item.line, format!("`rules`: {}; an id, name or title of a rule is meant", item.what()))

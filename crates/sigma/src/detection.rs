@@ -12,7 +12,7 @@ use crate::error::Refused;
 use crate::limits;
 use crate::modifier::{Ask, Flags, Modifiers};
 use crate::pattern::{self, Matcher, Shape};
-use crate::yaml::{Entry, Kind, Node};
+use crate::yaml::{Entry, Kind, Line, Node};
 
 /// The values of placeholders, by name, for `expand`.
 pub type Placeholders = BTreeMap<String, Vec<String>>;
@@ -95,7 +95,7 @@ impl Compiler<'_> {
         }
     }
 
-    fn map(&mut self, name: &str, line: u32, entries: &[Entry]) -> Result<Tree, Refused> {
+    fn map(&mut self, name: &str, line: Line, entries: &[Entry]) -> Result<Tree, Refused> {
         if entries.is_empty() {
             return Err(empty(name, line));
         }
@@ -112,7 +112,7 @@ impl Compiler<'_> {
     /// One field with its modifiers and what is wanted of it.
     fn item(&mut self, name: &str, entry: &Entry) -> Result<Tree, Refused> {
         let refuse =
-            |line: u32, reason: String| Refused::new(line, format!("`{name}`, field `{}`: {reason}", entry.key));
+            |line: Line, reason: String| Refused::new(line, format!("`{name}`, field `{}`: {reason}", entry.key));
         let mut names = entry.key.split('|');
         let field = names.next().unwrap_or_default();
         let names: Vec<&str> = names.collect();
@@ -221,7 +221,7 @@ impl Compiler<'_> {
     }
 }
 
-fn empty(name: &str, line: u32) -> Refused {
+fn empty(name: &str, line: Line) -> Refused {
     Refused::new(line, format!("`{name}` is empty; fields or keywords are meant"))
 }
 

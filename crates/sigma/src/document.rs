@@ -1,7 +1,7 @@
 //! From the text of a file to the documents that stand for themselves: collections and their `action`.
 
 use crate::error::Refused;
-use crate::yaml::{self, Kind, Node};
+use crate::yaml::{self, Kind, Line, Node};
 
 /// The documents of a file, with `action: global`, `reset` and `repeat` carried out.
 pub(crate) fn documents(text: &str) -> Vec<Result<Node, Refused>> {
@@ -54,7 +54,7 @@ impl Collection {
         }
     }
 
-    fn complete(&mut self, document: Node, line: u32) -> Node {
+    fn complete(&mut self, document: Node, line: Line) -> Node {
         let mut whole = match &self.global {
             Some(global) => {
                 let mut whole = global.clone();

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::yaml::Line;
+
 /// A document of a rule file that was refused. The others stand.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct RuleError {
@@ -9,13 +11,15 @@ pub struct RuleError {
     pub path: String,
     /// The line, from 1.
     pub line: u32,
+    /// The column within it, in characters from 1.
+    pub column: u32,
     /// What is wrong, naming the field, and what was meant.
     pub reason: String,
 }
 
 impl fmt::Display for RuleError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}: {}", self.path, self.line, self.reason)
+        write!(f, "{}:{}:{}: {}", self.path, self.line, self.column, self.reason)
     }
 }
 
@@ -24,12 +28,12 @@ impl std::error::Error for RuleError {}
 /// Why a document is refused, before it is known of which file.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Refused {
-    pub(crate) line: u32,
+    pub(crate) line: Line,
     pub(crate) reason: String,
 }
 
 impl Refused {
-    pub(crate) fn new(line: u32, reason: impl Into<String>) -> Refused {
-        Refused { line, reason: reason.into() }
+    pub(crate) fn new(line: impl Into<Line>, reason: impl Into<String>) -> Refused {
+        Refused { line: line.into(), reason: reason.into() }
     }
 }

@@ -60,6 +60,7 @@
 //! | filters | `language::filters_lie_over_the_rules_they_name` |
 //! | what a rule says about itself, custom attributes, explanations | `correlations::a_rule_says_all_about_itself` |
 //! | `event_count`, `value_count`, `temporal` | `correlations::event_count_fires_once_within_its_timespan` and those after it |
+//! | why a rule matches an event, or does not | `verdicts::*` |
 //! | late events | `correlations::late_events_take_their_place`, `correlations::any_order_finds_what_order_finds` |
 //! | all of it against a slow second implementation | `oracle::the_crate_agrees_with_the_oracle` |
 //! | events from JSON, checked as `serde_json` checks them | `json::agrees_with_serde_json` |
@@ -101,6 +102,7 @@ mod route;
 mod rule;
 mod set;
 mod time;
+mod verdict;
 mod witness;
 pub mod yaml;
 
@@ -112,3 +114,4 @@ pub use explain::Matched;
 pub use matcher::Matcher;
 pub use rule::{Level, LogSource, Related, Rule, RuleIndex, Status};
 pub use set::RuleSet;
+pub use verdict::{Asked, Verdict};

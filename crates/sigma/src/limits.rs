@@ -112,3 +112,10 @@ pub const JSON_DEPTH_MAX: usize = 127;
 /// Most values of a JSON event, lists counted value by value: at 56 bytes each, 3.5 MiB. The richest real events
 /// (CloudTrail, Exchange audit) have some 2,000.
 pub const JSON_VALUES_MAX: usize = 65_536;
+
+/// Most conditions that a verdict shows of one rule. The longest rule of SigmaHQ has 1,200 values; a person reads
+/// the first hundred.
+pub const VERDICTS_MAX: usize = 4_096;
+
+/// Most values of one field that a verdict shows where none of them decided.
+pub const FOUND_MAX: usize = 8;

@@ -211,7 +211,7 @@ pub(crate) fn describe(document: &Node, path: &str, body: Body) -> Result<Rule, 
         attributes: custom(document),
         title,
         path: path.to_owned(),
-        line: document.line,
+        line: document.line.number,
         silent: false,
         body,
     })

@@ -13,7 +13,8 @@ use crate::explain::{self, Matched};
 use crate::limits;
 use crate::route::{Key, Routes};
 use crate::rule::{self, Body, Detection, LogSource, Rule, RuleIndex};
-use crate::yaml::{Kind, Node};
+use crate::verdict::{self, Verdict};
+use crate::yaml::{Kind, Line, Node};
 
 /// A compiled set of rules.
 #[derive(Debug, Default)]
@@ -80,6 +81,27 @@ impl RuleSet {
         }
     }
 
+    /// Every condition of a rule, and whether it holds of an event whatever log that comes from; `None` of a
+    /// correlation, which asks nothing of one event.
+    #[must_use]
+    pub fn verdict(&self, index: RuleIndex, event: &dyn Event) -> Option<Verdict> {
+        match &self.rule(index).body {
+            Body::Detection(detection) => {
+                Some(verdict::verdict(detection, event, &mut Examined::new(event, &self.atoms)))
+            }
+            Body::Correlation(_) => None,
+        }
+    }
+
+    /// The rules that a correlation is over; none of any other rule.
+    #[must_use]
+    pub fn counted(&self, index: RuleIndex) -> &[RuleIndex] {
+        match &self.rule(index).body {
+            Body::Detection(_) => &[],
+            Body::Correlation(correlation) => &correlation.rules,
+        }
+    }
+
     /// A rule of this set.
     ///
     /// # Panics
@@ -135,7 +157,12 @@ struct Building<'p> {
 
 impl Building<'_> {
     fn refuse(&mut self, path: &str, refused: Refused) {
-        self.errors.push(RuleError { path: path.to_owned(), line: refused.line, reason: refused.reason });
+        self.errors.push(RuleError {
+            path: path.to_owned(),
+            line: refused.line.number,
+            column: refused.line.column,
+            reason: refused.reason,
+        });
     }
 
     fn detection_rule(&mut self, path: &str, document: &Node) {
@@ -194,7 +221,7 @@ impl Building<'_> {
         if let Some(id) = &rule.id {
             let here = format!("{}:{}", rule.path, rule.line);
             if let Some(first) = self.ids.get(id) {
-                let line = document.get("id").map_or(rule.line, |node| node.line);
+                let line = document.get("id").map_or(rule.line.into(), |node| node.line);
                 return Err(Refused::new(line, format!("`id`: {id} is also that of {first}")));
             }
             self.ids.insert(id.clone(), here);
@@ -362,7 +389,7 @@ fn correlation_rule(document: &Node, path: &str) -> Result<(Rule, Correlation), 
 }
 
 /// The rules that a filter names, with their lines; `None` if it is for all.
-fn filtered(node: &Node) -> Result<Option<Vec<(String, u32)>>, Refused> {
+fn filtered(node: &Node) -> Result<Option<Vec<(String, Line)>>, Refused> {
     let Some(rules) = node.get("rules") else { return Ok(None) };
     if rules.as_text().is_some_and(|text| text.eq_ignore_ascii_case("any")) {
         return Ok(None);

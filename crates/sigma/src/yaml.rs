@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use granit_parser::{Event, Parser, ScalarStyle, Span};
+use granit_parser::{Event, Marker, Parser, ScalarStyle, Span};
 
 use crate::error::Refused;
 use crate::limits;
@@ -15,8 +15,24 @@ use crate::limits;
 pub struct Node {
     /// What it is.
     pub kind: Kind,
-    /// The line it starts on, from 1.
-    pub line: u32,
+    /// Where it starts.
+    pub line: Line,
+}
+
+/// A line of a file, and where in it something starts.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Line {
+    /// The line, from 1.
+    pub number: u32,
+    /// The column, in characters from 1.
+    pub column: u32,
+}
+
+/// The beginning of a line.
+impl From<u32> for Line {
+    fn from(number: u32) -> Line {
+        Line { number, column: 1 }
+    }
 }
 
 /// What a node is. Scalars follow the core schema of YAML 1.2.
@@ -43,8 +59,8 @@ pub enum Kind {
 pub struct Entry {
     /// The key.
     pub key: String,
-    /// The key's line, from 1.
-    pub line: u32,
+    /// Where the key starts.
+    pub line: Line,
     /// The value.
     pub value: Node,
 }
@@ -132,7 +148,7 @@ impl Node {
 pub(crate) fn read(text: &str) -> Vec<Result<Node, Refused>> {
     if text.len() > limits::FILE_BYTES_MAX {
         let reason = format!("a rule file of {} bytes; at most {} are read", text.len(), limits::FILE_BYTES_MAX);
-        return vec![Err(Refused { line: 1, reason })];
+        return vec![Err(Refused::new(1, reason))];
     }
     let options = granit_parser::options! { emit_comments: false };
     let mut reader =
@@ -153,7 +169,7 @@ pub(crate) fn read(text: &str) -> Vec<Result<Node, Refused>> {
         }
         if documents.len() > limits::DOCUMENTS_MAX {
             let reason = format!("more than {} documents in one file", limits::DOCUMENTS_MAX);
-            documents.push(Err(Refused { line: 1, reason }));
+            documents.push(Err(Refused::new(1, reason)));
             break;
         }
     }
@@ -184,15 +200,13 @@ impl<'t> Reader<'t> {
         match self.parser.next_event() {
             None => Ok(None),
             Some(Ok(next)) => Ok(Some(next)),
-            Some(Err(error)) => {
-                Err(Refused { line: line_of(error.marker().line()), reason: format!("not YAML: {}", error.info()) })
-            }
+            Some(Err(error)) => Err(Refused::new(line_of(error.marker()), format!("not YAML: {}", error.info()))),
         }
     }
 
     /// The node that begins with `event`.
     fn node(&mut self, event: Event<'t>, span: Span, depth: usize) -> Result<Node, Refused> {
-        let line = line_of(span.start.line());
+        let line = line_of(&span.start);
         let refuse = |reason: String| Refused { line, reason };
         if depth > limits::YAML_DEPTH_MAX {
             return Err(refuse(format!("nested more than {} deep", limits::YAML_DEPTH_MAX)));
@@ -225,7 +239,7 @@ impl<'t> Reader<'t> {
         Ok(node)
     }
 
-    fn list(&mut self, depth: usize, line: u32) -> Result<Kind, Refused> {
+    fn list(&mut self, depth: usize, line: Line) -> Result<Kind, Refused> {
         let mut items = Vec::new();
         loop {
             match self.next_within(line)? {
@@ -235,7 +249,7 @@ impl<'t> Reader<'t> {
         }
     }
 
-    fn map(&mut self, depth: usize, line: u32) -> Result<Kind, Refused> {
+    fn map(&mut self, depth: usize, line: Line) -> Result<Kind, Refused> {
         let mut entries: Vec<Entry> = Vec::new();
         let mut seen = BTreeMap::new();
         loop {
@@ -249,7 +263,7 @@ impl<'t> Reader<'t> {
             let key = key.written().map(str::to_owned);
             let key = key.ok_or_else(|| Refused { line, reason: format!("{what} as a key; a name is meant") })?;
             if let Some(first) = seen.insert(key.clone(), line) {
-                return Err(Refused { line, reason: format!("`{key}` stands twice, first in line {first}") });
+                return Err(Refused { line, reason: format!("`{key}` stands twice, first in line {}", first.number) });
             }
             let (event, span) = self.next_within(line)?;
             let value = self.node(event, span, depth + 1)?;
@@ -257,11 +271,11 @@ impl<'t> Reader<'t> {
         }
     }
 
-    fn next_within(&mut self, line: u32) -> Result<(Event<'t>, Span), Refused> {
+    fn next_within(&mut self, line: Line) -> Result<(Event<'t>, Span), Refused> {
         self.event()?.ok_or_else(|| Refused { line, reason: "not YAML: it ends within this node".to_owned() })
     }
 
-    fn count(&mut self, nodes: usize, line: u32) -> Result<(), Refused> {
+    fn count(&mut self, nodes: usize, line: Line) -> Result<(), Refused> {
         self.nodes += nodes;
         if self.nodes > limits::YAML_NODES_MAX {
             let reason = format!("more than {} YAML nodes in one file, aliases followed", limits::YAML_NODES_MAX);
@@ -271,8 +285,9 @@ impl<'t> Reader<'t> {
     }
 }
 
-fn line_of(line: usize) -> u32 {
-    u32::try_from(line.max(1)).unwrap_or(u32::MAX)
+fn line_of(marker: &Marker) -> Line {
+    let number = |n: usize| u32::try_from(n.max(1)).unwrap_or(u32::MAX);
+    Line { number: number(marker.line()), column: number(marker.col() + 1) }
 }
 
 /// How many nodes a tree has.

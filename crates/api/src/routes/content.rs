@@ -4,8 +4,8 @@ use axum::extract::Path;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
-use vertice_engine::Content;
 use vertice_engine::decide::{Playbook, PlaybookSummary};
+use vertice_engine::{Content, ContentError};
 use vertice_model::{Confidence, LogSource, Severity, Tactic, Technique};
 
 use crate::extract::{NoParams, Query};
@@ -34,16 +34,23 @@ pub(crate) struct RefusedFile {
     path: String,
     /// The line, from 1; 0 where the whole file is meant.
     line: u64,
+    /// The column within it, from 1; 0 where only the line is known.
+    column: u64,
     /// What is wrong.
     reason: String,
+}
+
+impl From<&ContentError> for RefusedFile {
+    fn from(e: &ContentError) -> RefusedFile {
+        RefusedFile { path: e.path.clone(), line: e.line, column: e.column, reason: e.reason.clone() }
+    }
 }
 
 /// The content in force, and what was refused of it.
 #[utoipa::path(get, path = "/api/v1/content", operation_id = "get_content", tag = "content", responses((status = OK, body = InForce)))]
 pub(crate) async fn content(api: Shared, _: Query<NoParams>) -> Response {
     let content = api.api.content.borrow().clone();
-    let refused =
-        content.refused.iter().map(|e| RefusedFile { path: e.path.clone(), line: e.line, reason: e.reason.clone() });
+    let refused = content.refused.iter().map(RefusedFile::from);
     let in_force = InForce {
         digest: content.digest().to_owned(),
         rules: content.rules.set().len(),

@@ -36,7 +36,7 @@ pub fn check(playbook: &ContentFile, cases: &ContentFile) -> Result<usize, Vec<C
     Playbook::read(playbook)?;
     let mut refused = Vec::new();
     let playbooks = Playbooks::compile(&[playbook], &mut refused);
-    let error = |line: u64, reason: String| ContentError { path: cases.path.clone(), line, reason };
+    let error = |line: u64, reason: String| ContentError { path: cases.path.clone(), line, column: 0, reason };
     let root = yaml::read(&cases.text).map_err(|e| vec![error(e.line, e.reason)])?;
     let Value::List(items) = &root.value else {
         return Err(vec![error(root.line, "should be a list of cases".to_owned())]);

@@ -98,7 +98,7 @@ pub(super) struct Load<'f> {
 
 impl Load<'_> {
     pub(super) fn error(&mut self, line: u64, reason: String) {
-        self.errors.push(ContentError { path: self.path.to_owned(), line, reason });
+        self.errors.push(ContentError { path: self.path.to_owned(), line, column: 0, reason });
     }
 
     fn id_of_file(&mut self) -> String {

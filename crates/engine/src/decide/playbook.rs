@@ -23,7 +23,7 @@ impl Playbooks {
     pub fn compile(files: &[&ContentFile], refused: &mut Vec<ContentError>) -> Playbooks {
         let mut playbooks = BTreeMap::new();
         for file in files.iter().filter(|f| !f.path.split('/').any(|folder| folder == "cases")) {
-            let whole = |reason: String| ContentError { path: file.path.clone(), line: 0, reason };
+            let whole = |reason: String| ContentError { path: file.path.clone(), line: 0, column: 0, reason };
             let playbook = match Playbook::read(file) {
                 Ok(playbook) => playbook,
                 Err(errors) => {
@@ -191,7 +191,7 @@ impl Playbook {
                     playbook.actions = actions;
                     return Ok(playbook);
                 }
-                Err((line, reason)) => errors.push(ContentError { path: file.path.clone(), line, reason }),
+                Err((line, reason)) => errors.push(ContentError { path: file.path.clone(), line, column: 0, reason }),
             }
         }
         errors.sort_by_key(|error| error.line);

@@ -1,7 +1,7 @@
 //! What a rule says to Vertice, beyond Sigma: its class, its confidence, whom it is about.
 
 use vertice_model::{Confidence, Severity, Tactic, Technique};
-use vertice_sigma::yaml::Node;
+use vertice_sigma::yaml::{Line, Node};
 use vertice_sigma::{Level, Rule, Status};
 
 use crate::content::ContentError;
@@ -43,12 +43,13 @@ impl Attributes {
         };
         let Some(node) = rule.attributes.get("vertice") else { return attributes };
         if let Err((line, reason)) = attributes.read(node) {
-            refused.push(ContentError { path: rule.path.clone(), line: u64::from(line), reason });
+            let (line, column) = (u64::from(line.number), u64::from(line.column));
+            refused.push(ContentError { path: rule.path.clone(), line, column, reason });
         }
         attributes
     }
 
-    fn read(&mut self, node: &Node) -> Result<(), (u32, String)> {
+    fn read(&mut self, node: &Node) -> Result<(), (Line, String)> {
         if node.entries().is_empty() {
             return Err((node.line, format!("vertice: a map of {} is meant, not {}", KEYS.join(", "), node.what())));
         }
@@ -156,10 +157,13 @@ mod tests {
         assert_eq!((a.entity.as_deref(), a.spreads_to.as_deref()), (Some("source.ip"), Some("host.name")));
         assert!(refused.is_empty());
         for (more, wanted) in [
-            ("vertice: 1", "r.yml:4: vertice: a map of class, confidence, entity, spreads_to is meant, not a number"),
-            ("vertice: {klass: c}", "r.yml:4: vertice.klass: there is no such key"),
-            ("vertice:\n  confidence: 101", "r.yml:5: vertice.confidence: a whole number from 0 to 100 is meant"),
-            ("vertice:\n  class: [a]", "r.yml:5: vertice.class: text is meant, not a list"),
+            (
+                "vertice: 1",
+                "r.yml:4:10: vertice: a map of class, confidence, entity, spreads_to is meant, not a number",
+            ),
+            ("vertice: {klass: c}", "r.yml:4:11: vertice.klass: there is no such key"),
+            ("vertice:\n  confidence: 101", "r.yml:5:3: vertice.confidence: a whole number from 0 to 100 is meant"),
+            ("vertice:\n  class: [a]", "r.yml:5:3: vertice.class: text is meant, not a list"),
         ] {
             let (_, refused) = attributes(&format!("{more}\n"));
             assert!(refused.len() == 1 && refused[0].starts_with(wanted), "{more}: {refused:?}");

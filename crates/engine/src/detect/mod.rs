@@ -51,6 +51,7 @@ impl Rules {
         refused.extend(errors.into_iter().map(|e| ContentError {
             path: e.path,
             line: u64::from(e.line),
+            column: u64::from(e.column),
             reason: e.reason,
         }));
         let attributes = set.iter().map(|(_, rule)| Attributes::of(rule, refused)).collect();

@@ -27,7 +27,7 @@ pub(super) struct Mapping {
 impl Mapping {
     /// Compiles a mapping file.
     pub(super) fn compile(file: &ContentFile) -> Result<Mapping, ContentError> {
-        let refuse = |line, reason| ContentError { path: file.path.clone(), line, reason };
+        let refuse = |line, reason| ContentError { path: file.path.clone(), line, column: 0, reason };
         let spec: Spec = yaml(&file.text).map_err(|error| {
             let line = error.location().map_or(0, |at| at.line());
             refuse(line, error.to_string().lines().next().unwrap_or_default().to_owned())

@@ -58,6 +58,7 @@ impl Mappings {
                 Ok(mapping) if named.contains_key(&mapping.name) => refused.push(ContentError {
                     path: file.path.clone(),
                     line: 0,
+                    column: 0,
                     reason: format!("a mapping with the name {} is there already", mapping.name),
                 }),
                 Ok(mapping) => {

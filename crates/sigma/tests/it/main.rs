@@ -9,4 +9,5 @@ mod oracle;
 mod random;
 mod refusals;
 mod support;
+mod verdicts;
 mod windows;

@@ -17,7 +17,7 @@ fn refused(document: &str, line: u32, words: &str) {
     let error = &refused[0];
     assert_eq!((error.path.as_str(), error.line), ("bad.yml", line), "{document}\n{error}");
     assert!(error.reason.contains(words), "{document}\n{error}\nshould say: {words}");
-    assert!(error.to_string().starts_with(&format!("bad.yml:{line}: ")));
+    assert!(error.to_string().starts_with(&format!("bad.yml:{line}:{}: ", error.column)));
 }
 
 /// As [`refused`], for the lines of a detection, which begin in line 4.
@@ -195,7 +195,7 @@ fn an_id_is_given_once() {
     let rule = format!("{SOUND}id: one\n");
     let (rules, refused) = RuleSet::compile([("a.yml", rule.as_str()), ("b.yml", rule.as_str())]);
     assert_eq!((rules.len(), refused.len()), (1, 1));
-    assert_eq!(refused[0].to_string(), "b.yml:4: `id`: one is also that of a.yml:1");
+    assert_eq!(refused[0].to_string(), "b.yml:4:5: `id`: one is also that of a.yml:1");
 }
 
 #[test]
@@ -231,4 +231,27 @@ fn hostile_files_end_early() {
         assert!(rules.is_empty(), "{words}");
         assert!(refused.iter().any(|error| error.reason.contains(words)), "{words}: {:?}", refused.first());
     }
+}
+
+#[test]
+fn the_column_is_where_the_mistake_stands() {
+    let column = |document: &str| {
+        let (_, refused) = RuleSet::compile([("a.yml", document)]);
+        let place = refused.first().map(|error| (error.line, error.column));
+        place.unwrap_or_else(|| panic!("{document} was not refused"))
+    };
+    assert_eq!(column(&format!("level: hgih\n{SOUND}")), (1, 8), "the value");
+    assert_eq!(
+        column("title: t\nlogsource: {product: p}\ndetection: {s: {F|lks: 1}, condition: s}\n"),
+        (3, 17),
+        "the key"
+    );
+    assert_eq!(column("title: t\nlogsource:\n  product: p\n  prodct: p\ndetection: {}\n"), (5, 12));
+    assert_eq!(
+        column("title: t\nlogsource: {product: p}\ndetection:\n    s: {F: 1}\n    condition: ü and s\n"),
+        (5, 16)
+    );
+    assert_eq!(column("title: 'ü': [\n").0, 1, "what is no YAML at all");
+    let error = RuleSet::compile([("a.yml", "- x\n")]).1.remove(0);
+    assert_eq!(error.to_string(), "a.yml:1:1: a list; a rule is meant, which is a map");
 }

@@ -308,7 +308,7 @@ mod tests {
     fn a_refused_file_is_named_with_its_line_and_the_others_are_counted() {
         let (text, failure) =
             checked(Kind::Rules, Format::Table, &[("a.yml", GOOD), ("b.yml", "title: B\ndetection: {}\n")]);
-        assert!(text.starts_with("refused  b.yml:1: "), "{text}");
+        assert!(text.starts_with("refused  b.yml:1:1: "), "{text}");
         assert!(text.ends_with("rules: 1 of 2 files can be used.\n"), "{text}");
         assert_eq!(failure, Some(Failure::Content("refused: 1 file".to_owned())));
         let (text, _) = checked(Kind::Rules, Format::Ndjson, &[("b.yml", "title: B\n")]);

@@ -387,7 +387,7 @@ mod tests {
         std::io::Write::write_all(&mut std::fs::File::create(dir.path().join("bad.yml")).unwrap(), b"title: x\n")
             .unwrap();
         let found = of_content(&config);
-        assert!(found[0].level == Level::Warn && found[1].what.contains("bad.yml:1: "), "{found:?}");
+        assert!(found[0].level == Level::Warn && found[1].what.contains("bad.yml:1:1: "), "{found:?}");
     }
 
     #[test]
