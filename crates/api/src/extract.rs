@@ -35,8 +35,31 @@ impl<S: Send + Sync, T: DeserializeOwned + IntoParams> FromRequestParts<S> for Q
                 return Err(Problem::bad_request(format!("the query parameter {name} is given twice")));
             }
         }
-        axum::extract::Query::<T>::try_from_uri(&parts.uri).map(|q| Query(q.0)).map_err(bad)
+        let read = axum::extract::Query::<T>::try_from_uri(&parts.uri).map(|q| Query(q.0));
+        read.map_err(|e| Problem::bad_request(plainly(&e.body_text(), &given)))
     }
+}
+
+/// Why a value can not be read, in the words of whoever gave it. Comes as `Failed to …: NAME: REASON`.
+fn plainly(text: &str, given: &[(String, String)]) -> String {
+    let reason = |(name, value): &(String, String)| {
+        let (_, reason) = text.split_once(&format!(": {name}: "))?;
+        let shown: String = value.chars().take(40).collect();
+        Some(match reason {
+            "invalid digit found in string"
+            | "cannot parse integer from empty string"
+            | "number too large to fit in target type" => format!("{name}: {shown:?} is no whole number"),
+            "provided string was not `true` or `false`" => format!("{name}: {shown:?} is neither true nor false"),
+            other => match other.split_once(", expected ") {
+                Some((_, words)) if other.starts_with("unknown variant ") => {
+                    let words = words.trim_start_matches("one of ").replace('`', "");
+                    format!("{name}: {shown:?} is not known here; there are {words}")
+                }
+                Some(_) | None => format!("{name}: {other}"),
+            },
+        })
+    };
+    given.iter().find_map(reason).unwrap_or_else(|| text.to_owned())
 }
 
 /// For calls without query parameters.

@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use vertice_store::{FindError, ReadError, SubmitError};
 
+use crate::read::quiet;
+
 /// An error, as the client sees it.
 #[derive(Clone, Debug, Deserialize, Serialize, utoipa::ToSchema)]
 pub struct Problem {
@@ -201,7 +203,7 @@ pub(crate) async fn render(request: Request, next: Next) -> Response {
         let mut problem =
             response.extensions_mut().remove::<Problem>().unwrap_or_else(|| Problem::new(kind, kind.parts().3));
         problem.instance = Some(path);
-        let json = serde_json::to_vec(&problem).expect("a problem has text keys");
+        let json = quiet(serde_json::to_string(&problem).expect("a problem has text keys"));
         response.headers_mut().remove(header::CONTENT_LENGTH);
         *response.body_mut() = Body::from(json);
         let kind = HeaderValue::from_static("application/problem+json");

@@ -170,9 +170,23 @@ fn page_of(records: Vec<StoredRecord>, limit: usize) -> Response {
     raw(out)
 }
 
+/// JSON without the control characters that JSON lets stand: DEL, and the C1 set, of which U+009B begins an
+/// escape sequence on some terminals. They can stand in strings only, where an escape means the same.
+pub(crate) fn quiet(json: String) -> String {
+    let loud = |c: char| ('\u{7f}'..='\u{9f}').contains(&c);
+    if !json.contains(loud) {
+        return json;
+    }
+    let mut out = String::with_capacity(json.len() + 16);
+    for c in json.chars() {
+        if loud(c) { out.push_str(&format!("\\u{:04x}", u32::from(c))) } else { out.push(c) }
+    }
+    out
+}
+
 /// An answer from what is JSON already.
 pub(crate) fn raw(json: String) -> Response {
-    let mut response = Response::new(Body::from(json));
+    let mut response = Response::new(Body::from(quiet(json)));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
@@ -198,6 +212,14 @@ mod tests {
         for other in ["9", "+9.3", "09.3", "9.3 ", "9.3.1", "", "x", "9.-1"] {
             assert!(cursor(other).is_none(), "{other}");
         }
+    }
+
+    #[test]
+    fn what_a_terminal_obeys_is_escaped() {
+        let text = "a\u{7f}\u{9b}31m\u{a0}é";
+        let json = serde_json::to_string(text).unwrap();
+        assert_eq!(quiet(json.clone()), "\"a\\u007f\\u009b31m\u{a0}é\"");
+        assert_eq!(serde_json::from_str::<String>(&quiet(json)).unwrap(), text);
     }
 
     #[test]

@@ -23,7 +23,7 @@ use vertice_store::{RecordKind, StoredRecord};
 
 use crate::extract::Query;
 use crate::problem::{Kind, Problem};
-use crate::read::{Shared, cursor};
+use crate::read::{Shared, cursor, quiet};
 use crate::{Inner, limits};
 
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
@@ -143,5 +143,5 @@ fn event(record: &StoredRecord) -> Event {
         RecordKind::Containment => "containment",
         RecordKind::Refused => "refused",
     };
-    Event::default().event(kind).id(record.effect.to_string()).data(&record.json)
+    Event::default().event(kind).id(record.effect.to_string()).data(quiet(record.json.clone()))
 }

@@ -10,5 +10,6 @@ mod harness;
 mod intake;
 mod lists;
 mod live;
+mod mutated;
 mod serving;
 mod standing;

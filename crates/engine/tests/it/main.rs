@@ -1,6 +1,8 @@
 //! What the engine does with content and with real input.
 
 #[cfg(test)]
+mod mutated;
+#[cfg(test)]
 mod normalize;
 #[cfg(test)]
 mod replay;
