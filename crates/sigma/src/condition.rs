@@ -31,6 +31,22 @@ impl Condition {
         }
     }
 
+    /// Whether more selections that hold can only make it true: there is no `not`.
+    pub(crate) fn grows(&self) -> bool {
+        match self {
+            Condition::Selection(_) | Condition::AtLeast(..) => true,
+            Condition::Not(_) => false,
+            Condition::All(conditions) | Condition::Any(conditions) => conditions.iter().all(Condition::grows),
+        }
+    }
+
+    /// Whether it says that each of the first so many selections must hold, and nothing else.
+    pub(crate) fn is_all_of(&self, many: usize) -> bool {
+        self.grows()
+            && self.holds(&mut |number| number < many)
+            && (0..many).all(|missing| !self.holds(&mut |number| number != missing))
+    }
+
     /// The same condition where every selection has moved up by so many places.
     pub(crate) fn moved(self, by: usize) -> Condition {
         let all = |conditions: Vec<Condition>| conditions.into_iter().map(|c| c.moved(by)).collect();

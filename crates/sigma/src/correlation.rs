@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::atom::Compare;
+use crate::amount::{Amount, UNIT};
+use crate::atom::{Compare, Number};
+use crate::condition::{self, Condition};
 use crate::error::Refused;
 use crate::limits;
 use crate::rule::{self, RuleIndex};
@@ -18,12 +20,14 @@ pub(crate) struct Correlation {
     pub(crate) rules: Vec<RuleIndex>,
     pub(crate) group_by: Vec<String>,
     pub(crate) timespan_us: i64,
-    /// All of these must hold of the count.
-    pub(crate) condition: Vec<(Compare, i64)>,
+    /// All of these must hold of what is counted; amounts are in billionths.
+    comparisons: Vec<(Compare, i128)>,
     /// For each alias, the field that it stands for in the events of each rule.
     pub(crate) aliases: BTreeMap<String, Vec<(RuleIndex, String)>>,
     /// The matches of the rules it is over are wanted too.
     pub(crate) generate: bool,
+    /// It must see its matches in order, to find in every order what it finds in order.
+    pub(crate) waits: bool,
     /// All that its state depends on, so that a changed rule starts anew.
     pub(crate) shape: String,
 }
@@ -35,8 +39,18 @@ pub(crate) enum Counts {
     Events,
     /// Different values of these fields, taken together.
     Values(Vec<String>),
-    /// Different rules.
-    Rules,
+    /// Which rules have matched, in numbers of its own rules.
+    Rules(Condition),
+    /// How many rules have matched.
+    RuleCount,
+    /// Whether all rules have matched, one after the other.
+    RulesInOrder,
+    /// The sum of a field.
+    Sum(String),
+    /// The average of a field.
+    Average(String),
+    /// A percentile of a field, in percent.
+    Percentile(String, u32),
 }
 
 impl Correlation {
@@ -51,30 +65,42 @@ impl Correlation {
             return Err(Refused::new(entry.line, reason));
         }
         let references = references(node)?;
-        let condition = node.get("condition");
-        let counts = counts(node, condition)?;
+        let (counts, comparisons) = counted(node, &references)?;
         let group_by = rule::texts(node, "group-by")?;
         if group_by.len() > limits::GROUP_FIELDS_MAX {
             let reason = format!("`group-by`: {} fields; at most {}", group_by.len(), limits::GROUP_FIELDS_MAX);
             return Err(Refused::new(node.line, reason));
         }
-        let condition = match (condition, &counts) {
-            (Some(condition), _) => comparisons(condition, &counts)?,
-            (None, Counts::Rules) => vec![(Compare::GreaterOrEqual, references.len() as i64)],
-            (None, Counts::Events | Counts::Values(_)) => {
-                return Err(Refused::new(node.line, "`correlation`: `condition` is missing"));
-            }
-        };
         let timespan_us = timespan(node)?;
         let generate = match node.get("generate").map(|node| (&node.kind, node.line)) {
             None => false,
             Some((Kind::Bool(generate), _)) => *generate,
             Some((_, line)) => return Err(Refused::new(line, "`generate`: `true` or `false` is meant")),
         };
-        let names: Vec<&String> = references.iter().map(|(name, _)| name).collect();
-        let shape = format!("{counts:?} {names:?} {group_by:?} {timespan_us} {:?}", node.get("aliases").map(plain));
         let (rules, aliases) = (Vec::new(), BTreeMap::new());
-        Ok(Correlation { counts, references, rules, group_by, timespan_us, condition, aliases, generate, shape })
+        let shape = String::new();
+        let mut correlation = Correlation {
+            counts,
+            references,
+            rules,
+            group_by,
+            timespan_us,
+            comparisons,
+            aliases,
+            generate,
+            waits: false,
+            shape,
+        };
+        correlation.waits = !correlation.grows();
+        let names: Vec<&String> = correlation.references.iter().map(|(name, _)| name).collect();
+        correlation.shape = format!(
+            "{:?} {names:?} {:?} {timespan_us} {:?} {}",
+            correlation.counts,
+            correlation.group_by,
+            node.get("aliases").map(plain),
+            correlation.grows()
+        );
+        Ok(correlation)
     }
 
     /// Reads the aliases, once it is known which rule each reference means.
@@ -113,17 +139,71 @@ impl Correlation {
         alias.map_or(name, |(_, field)| field)
     }
 
-    /// Whether any count from a lowest to a highest may be enough. Exact of a single count, and of a condition with
-    /// one bound and nothing else.
-    pub(crate) fn satisfiable(&self, low: i64, high: i64) -> bool {
-        self.condition.iter().all(|(compare, to)| match compare {
-            Compare::Equal => low <= *to && *to <= high,
-            Compare::NotEqual => low != *to || high != *to,
-            Compare::Less => low < *to,
-            Compare::LessOrEqual => low <= *to,
-            Compare::Greater => high > *to,
-            Compare::GreaterOrEqual => high >= *to,
+    /// Whether more matches can only make the condition true. A sum grows with amounts that are not negative.
+    pub(crate) fn grows(&self) -> bool {
+        match &self.counts {
+            Counts::Events | Counts::Values(_) | Counts::Sum(_) => {
+                let from_below = |compare: &Compare| matches!(compare, Compare::Greater | Compare::GreaterOrEqual);
+                self.comparisons.iter().all(|(compare, _)| from_below(compare))
+            }
+            Counts::Rules(wanted) => wanted.grows(),
+            Counts::RulesInOrder => true,
+            Counts::RuleCount | Counts::Average(_) | Counts::Percentile(..) => false,
+        }
+    }
+
+    /// What is enough, of a count or a sum that only grows.
+    pub(crate) fn enough(&self) -> i128 {
+        let least = |(compare, to): &(Compare, i128)| if *compare == Compare::Greater { to + 1 } else { *to };
+        self.comparisons.iter().map(least).max().unwrap_or(1)
+    }
+
+    /// Whether a value holds, given so many times over.
+    pub(crate) fn holds(&self, value: i128, times: i128) -> bool {
+        self.comparisons.iter().all(|(compare, to)| {
+            let order = value.cmp(&(to * times));
+            match compare {
+                Compare::Equal => order.is_eq(),
+                Compare::NotEqual => order.is_ne(),
+                Compare::Less => order.is_lt(),
+                Compare::LessOrEqual => order.is_le(),
+                Compare::Greater => order.is_gt(),
+                Compare::GreaterOrEqual => order.is_ge(),
+            }
         })
+    }
+
+    /// The rules that are wanted, if it is said which.
+    pub(crate) fn rules_wanted(&self) -> Option<&Condition> {
+        match &self.counts {
+            Counts::Rules(wanted) => Some(wanted),
+            Counts::Events
+            | Counts::Values(_)
+            | Counts::RuleCount
+            | Counts::RulesInOrder
+            | Counts::Sum(_)
+            | Counts::Average(_)
+            | Counts::Percentile(..) => None,
+        }
+    }
+
+    /// Which percentile is asked for.
+    pub(crate) fn percent(&self) -> u32 {
+        match &self.counts {
+            Counts::Percentile(_, percent) => *percent,
+            Counts::Events
+            | Counts::Values(_)
+            | Counts::Rules(_)
+            | Counts::RuleCount
+            | Counts::RulesInOrder
+            | Counts::Sum(_)
+            | Counts::Average(_) => 0,
+        }
+    }
+
+    /// How far before a match others may still share a window with one that is late within the bound.
+    pub(crate) fn horizon_us(&self) -> i64 {
+        self.timespan_us + limits::late_us(self.timespan_us)
     }
 }
 
@@ -147,41 +227,125 @@ fn references(node: &Node) -> Result<Vec<(String, Line)>, Refused> {
     Ok(references)
 }
 
-fn counts(node: &Node, condition: Option<&Node>) -> Result<Counts, Refused> {
+/// The types, by what their condition is about.
+const TYPES: [&str; 8] = [
+    "event_count",
+    "value_count",
+    "temporal",
+    "temporal_ordered",
+    "value_sum",
+    "value_avg",
+    "value_median",
+    "value_percentile",
+];
+
+/// What a correlation counts, and what must hold of that.
+fn counted(node: &Node, references: &[(String, Line)]) -> Result<(Counts, Vec<(Compare, i128)>), Refused> {
     let Some(kind) = node.get("type") else {
         return Err(Refused::new(node.line, "`correlation`: `type` is missing"));
     };
+    let condition = node.get("condition");
     let fields = condition.map(|condition| rule::texts(condition, "field")).transpose()?.unwrap_or_default();
     let line = condition.map_or(node.line, |condition| condition.line);
-    match kind.as_text().unwrap_or_default() {
-        "value_count" if fields.is_empty() => Err(Refused::new(
-            line,
-            "`condition`: `field` is missing; the field whose values `value_count` counts is meant",
-        )),
-        "value_count" => Ok(Counts::Values(fields)),
-        "event_count" | "temporal" if !fields.is_empty() => {
-            Err(Refused::new(line, "`condition`: `field` is for `value_count` only"))
+    let missing = || Refused::new(node.line, "`correlation`: `condition` is missing");
+    let name = kind.as_text().unwrap_or_default();
+    if let Some(percentile) = condition.and_then(|condition| condition.get("percentile"))
+        && name != "value_percentile"
+    {
+        return Err(Refused::new(percentile.line, "`condition`: `percentile` is for `value_percentile` only"));
+    }
+    if !fields.is_empty() && !name.starts_with("value_") && TYPES.contains(&name) {
+        return Err(Refused::new(line, "`condition`: `field` is for the `value_` types only"));
+    }
+    let counts = match name {
+        "event_count" => Counts::Events,
+        "temporal" | "temporal_ordered" => return rules_wanted(name, condition, references),
+        "value_count" if !fields.is_empty() => Counts::Values(fields),
+        "value_sum" | "value_avg" | "value_median" | "value_percentile" if fields.len() == 1 => {
+            let field = fields.into_iter().next().unwrap_or_default();
+            match name {
+                "value_sum" => Counts::Sum(field),
+                "value_avg" => Counts::Average(field),
+                "value_median" => Counts::Percentile(field, 50),
+                _ => Counts::Percentile(field, percentile(condition.and_then(|c| c.get("percentile")))?),
+            }
         }
-        "event_count" => Ok(Counts::Events),
-        "temporal" => Ok(Counts::Rules),
-        later @ ("temporal_ordered" | "value_sum" | "value_avg" | "value_percentile" | "value_median") => {
-            Err(Refused::new(kind.line, format!("`type`: `{later}` is not supported yet")))
+        "value_sum" | "value_avg" | "value_median" | "value_percentile" | "value_count" => {
+            condition.ok_or_else(missing)?;
+            let wrong = if fields.is_empty() { "`field` is missing" } else { "`field` is a list" };
+            let reason = format!("`condition`: {wrong}; the field whose values `{name}` is about is meant");
+            return Err(Refused::new(line, reason));
         }
         _ => {
             let written = kind.written().unwrap_or(kind.what());
-            let reason = format!("`type`: `{written}`; one of event_count, value_count, temporal is meant");
-            Err(Refused::new(kind.line, reason))
+            let reason = format!("`type`: `{written}`; one of {} is meant", TYPES.join(", "));
+            return Err(Refused::new(kind.line, reason));
+        }
+    };
+    let comparisons = comparisons(condition.ok_or_else(missing)?, &counts)?;
+    Ok((counts, comparisons))
+}
+
+/// Which percentile is meant; the median if none is named.
+fn percentile(node: Option<&Node>) -> Result<u32, Refused> {
+    let Some(node) = node else { return Ok(50) };
+    match &node.kind {
+        Kind::Int(percent @ 0..=100, _) => Ok(u32::try_from(*percent).unwrap_or_default()),
+        _ => {
+            let written = node.written().unwrap_or(node.what());
+            let reason = format!("`condition`, `percentile`: `{written}`; a whole number from 0 to 100 is meant");
+            Err(Refused::new(node.line, reason))
         }
     }
 }
 
-fn comparisons(node: &Node, counts: &Counts) -> Result<Vec<(Compare, i64)>, Refused> {
+/// The rules that `temporal` and `temporal_ordered` want: all of them, as many as a comparison says, or those that an
+/// expression over their names says, such as `a and (b or c)`.
+fn rules_wanted(
+    name: &str,
+    condition: Option<&Node>,
+    references: &[(String, Line)],
+) -> Result<(Counts, Vec<(Compare, i128)>), Refused> {
+    let all: Vec<usize> = (0..references.len()).collect();
+    let every = Condition::AtLeast(all.len(), all.clone());
+    let mut comparisons = Vec::new();
+    let wanted = match condition {
+        None => Some(every.clone()),
+        Some(node) => match node.as_text() {
+            Some(text) => {
+                let names: Vec<&str> = references.iter().map(|(name, _)| name.as_str()).collect();
+                let refuse = |reason| Refused::new(node.line, format!("`condition`: {reason}"));
+                Some(condition::parse(text, &names).map_err(refuse)?)
+            }
+            None => {
+                comparisons = self::comparisons(node, &Counts::RuleCount)?;
+                let least = comparisons.iter().map(|(compare, to)| to + i128::from(*compare == Compare::Greater));
+                let least = least.max().and_then(|least| usize::try_from(least).ok()).unwrap_or_default();
+                let grows =
+                    |(compare, _): &(Compare, i128)| matches!(compare, Compare::Greater | Compare::GreaterOrEqual);
+                comparisons.iter().all(grows).then(|| Condition::AtLeast(least.max(1), all))
+            }
+        },
+    };
+    if name == "temporal" {
+        return Ok((wanted.map_or(Counts::RuleCount, Counts::Rules), comparisons));
+    }
+    let whole = wanted.as_ref().is_some_and(|wanted| *wanted == every || wanted.is_all_of(references.len()));
+    if let Some(Node { line, .. }) = condition.filter(|_| !whole) {
+        let reason = "`condition`: `temporal_ordered` wants all of its rules, in their order; a correlation of fewer \
+            rules, or `temporal`, is meant";
+        return Err(Refused::new(*line, reason));
+    }
+    Ok((Counts::RulesInOrder, comparisons))
+}
+
+fn comparisons(node: &Node, counts: &Counts) -> Result<Vec<(Compare, i128)>, Refused> {
     let Kind::Map(entries) = &node.kind else {
         let reason = format!("`condition`: {}; a map such as `gte: 10` is meant", node.what());
         return Err(Refused::new(node.line, reason));
     };
     let mut comparisons = Vec::new();
-    for entry in entries.iter().filter(|entry| entry.key != "field") {
+    for entry in entries.iter().filter(|entry| !matches!(entry.key.as_str(), "field" | "percentile")) {
         let compare = match entry.key.as_str() {
             "eq" => Compare::Equal,
             "neq" => Compare::NotEqual,
@@ -195,20 +359,41 @@ fn comparisons(node: &Node, counts: &Counts) -> Result<Vec<(Compare, i64)>, Refu
                 return Err(Refused::new(entry.line, reason));
             }
         };
-        let Kind::Int(to, _) = entry.value.kind else {
-            let reason = format!("`condition`, `{}`: {}; a whole number is meant", entry.key, entry.value.what());
-            return Err(Refused::new(entry.line, reason));
+        let to = match counts {
+            Counts::Sum(_) | Counts::Average(_) | Counts::Percentile(..) => amount(&entry.value),
+            Counts::Events | Counts::Values(_) | Counts::Rules(_) | Counts::RuleCount | Counts::RulesInOrder => {
+                count(&entry.value)
+            }
         };
-        if !(0..=limits::GROUP_EVENTS_MAX as i64).contains(&to) {
-            let reason = format!("`condition`, `{}`: {to}; 0 to {} is meant", entry.key, limits::GROUP_EVENTS_MAX);
-            return Err(Refused::new(entry.line, reason));
+        let refuse = |reason| Refused::new(entry.line, format!("`condition`, `{}`: {reason}", entry.key));
+        comparisons.push((compare, to.map_err(refuse)?));
+    }
+    if comparisons.is_empty() {
+        return Err(Refused::new(node.line, "`condition`: one of gt, gte, lt, lte, eq, neq is missing"));
+    }
+    Ok(comparisons)
+}
+
+fn count(node: &Node) -> Result<i128, String> {
+    match node.kind {
+        Kind::Int(to, _) if (0..=limits::GROUP_EVENTS_MAX as i64).contains(&to) => Ok(i128::from(to)),
+        Kind::Int(to, _) => Err(format!("{to}; 0 to {} is meant", limits::GROUP_EVENTS_MAX)),
+        Kind::Null | Kind::Bool(_) | Kind::Float(..) | Kind::Text(_) | Kind::List(_) | Kind::Map(_) => {
+            Err(format!("{}; a whole number is meant", node.what()))
         }
-        comparisons.push((compare, to));
     }
-    match (comparisons.is_empty(), counts) {
-        (true, _) => Err(Refused::new(node.line, "`condition`: one of gt, gte, lt, lte, eq, neq is missing")),
-        (false, Counts::Events | Counts::Values(_) | Counts::Rules) => Ok(comparisons),
-    }
+}
+
+fn amount(node: &Node) -> Result<i128, String> {
+    let number = match node.kind {
+        Kind::Int(whole, _) => Number::Whole(whole),
+        Kind::Float(other, _) => Number::Other(other),
+        Kind::Null | Kind::Bool(_) | Kind::Text(_) | Kind::List(_) | Kind::Map(_) => {
+            return Err(format!("{}; a number is meant", node.what()));
+        }
+    };
+    let amount = Amount::new(number).map(Amount::billionths);
+    amount.ok_or_else(|| format!("a number of less than {} is meant", i128::from(i64::MAX) / UNIT * UNIT))
 }
 
 /// A number and a unit: seconds, minutes, hours, days or weeks.

@@ -1,19 +1,26 @@
 //! The state of correlations: matches in, firings out.
 //!
-//! For each correlation and group the matches of its rules are kept in order of event time. A new match may complete
-//! any window that it lies in: those that end with it or, if it came late, with a later match. A window is closed on
-//! both sides and as long as the timespan. After a firing the group stays quiet within a timespan of it on either
-//! side, so that one incident fires once, whatever order its events came in.
+//! For each correlation and group the matches of its rules are kept in order of event time; which of its windows fire is
+//! told in `group.rs`. Times are those of the events. Whoever feeds this keeps times out that lie in the future.
 //!
-//! Times are those of the events. Whoever feeds this keeps times out that lie in the future.
+//! # Events that come late
+//!
+//! A match may be late by [`limits::late_us`]: then as many detections come of each group as come of the matches in order,
+//! whatever their order. This holds at once of conditions that more matches can only make true (`event_count`,
+//! `value_count` and `value_sum` with `gt` or `gte`; `temporal` without `not`; `temporal_ordered`). All other conditions
+//! must see the matches in order, and so must correlations over correlations, which follow the times at which the inner
+//! ones fired. For these ([`RuleSet::waits`]) there is [`crate::Waiting`], which holds a match back for
+//! [`limits::WAIT_US`] until those before it have come. Whoever does not need that calls [`Correlator::observe`] for
+//! all, and gets each answer at once.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::amount::Amount;
 use crate::correlation::{Correlation, Counts};
 use crate::event::Event;
-use crate::group::{Group, Kept, Window};
+use crate::group::{Counted, Firing, Group, Kept};
 use crate::limits;
 use crate::rule::{Body, RuleIndex};
 use crate::set::RuleSet;
@@ -27,6 +34,37 @@ pub struct Correlator {
     pub evicted_groups: u64,
     /// How many matches were forgotten because there were too many.
     pub evicted_events: u64,
+    /// How many matches were not counted because they were older than the window of their group.
+    pub late_events: u64,
+    /// How many matches are held.
+    held: usize,
+    #[serde(skip)]
+    bounds: Bounds,
+}
+
+/// How many matches a [`Correlator`] holds at most.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Bounds {
+    /// Of one group; [`limits::GROUP_EVENTS_MAX`].
+    pub group_events: usize,
+    /// Of all correlations together; [`limits::CORRELATED_EVENTS_MAX`].
+    pub events: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Bounds {
+        Bounds { group_events: limits::GROUP_EVENTS_MAX, events: limits::CORRELATED_EVENTS_MAX }
+    }
+}
+
+/// Which correlations a match is shown to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Shown {
+    All,
+    /// Those that need not see their matches in order.
+    AtOnce,
+    /// The others.
+    InOrder,
 }
 
 /// A correlation that came true.
@@ -66,6 +104,12 @@ struct Match<'e> {
 }
 
 impl Correlator {
+    /// One that holds less than the limits allow, for a small machine. The bounds are not serialized.
+    #[must_use]
+    pub fn bounded(bounds: Bounds) -> Correlator {
+        Correlator { bounds, ..Correlator::default() }
+    }
+
     /// Notes that a rule matched an event of this time and position, and says which correlations that made true,
     /// directly or through other correlations.
     pub fn observe(
@@ -76,15 +120,47 @@ impl Correlator {
         position: u64,
         event: &dyn Event,
     ) -> Vec<Fired> {
+        self.show(rules, Match { rule, at_us, position, event, group: Vec::new() }, Shown::All)
+    }
+
+    /// As [`Correlator::observe`], for the correlations only that need not see their matches in order.
+    pub fn observe_at_once(
+        &mut self,
+        rules: &RuleSet,
+        rule: RuleIndex,
+        at_us: i64,
+        position: u64,
+        event: &dyn Event,
+    ) -> Vec<Fired> {
+        self.show(rules, Match { rule, at_us, position, event, group: Vec::new() }, Shown::AtOnce)
+    }
+
+    /// As [`Correlator::observe`], for the correlations only that must see their matches in order: of a rule that
+    /// [`RuleSet::waits`], once the matches before it have come.
+    pub fn observe_in_order(
+        &mut self,
+        rules: &RuleSet,
+        rule: RuleIndex,
+        at_us: i64,
+        position: u64,
+        event: &dyn Event,
+    ) -> Vec<Fired> {
+        self.show(rules, Match { rule, at_us, position, event, group: Vec::new() }, Shown::InOrder)
+    }
+
+    fn show(&mut self, rules: &RuleSet, found: Match<'_>, shown: Shown) -> Vec<Fired> {
         let mut fired = Vec::new();
-        let mut queue = vec![Match { rule, at_us, position, event, group: Vec::new() }];
+        let mut queue = vec![found];
         // Correlations are over rules that were compiled before them, so this ends.
         while let Some(next) = queue.pop() {
             for &watcher in rules.watchers(next.rule) {
                 let Body::Correlation(correlation) = &rules.rule(watcher).body else { continue };
+                if shown != Shown::All && correlation.waits != (shown == Shown::InOrder) {
+                    continue;
+                }
                 for one in self.note(rules.rule(watcher).key(), watcher, correlation, &next) {
                     let (group, at_us) = (one.group.clone(), one.at_us);
-                    queue.push(Match { rule: watcher, at_us, position, event, group });
+                    queue.push(Match { rule: watcher, at_us, group, ..next });
                     fired.push(one);
                 }
             }
@@ -94,26 +170,27 @@ impl Correlator {
 
     /// Forgets groups whose last event is so old that no window can use it, and correlations that are no more.
     pub fn expire(&mut self, rules: &RuleSet, now_us: i64) {
-        let spans: BTreeMap<&str, i64> = rules
+        let horizons: BTreeMap<&str, i64> = rules
             .iter()
             .filter_map(|(_, rule)| match &rule.body {
-                Body::Correlation(correlation) => Some((rule.key(), correlation.timespan_us)),
+                Body::Correlation(correlation) => Some((rule.key(), correlation.horizon_us())),
                 Body::Detection(_) => None,
             })
             .collect();
-        self.rules.retain(|key, state| match spans.get(key.as_str()) {
-            Some(span) => {
-                state.expire(now_us.saturating_sub(horizon(*span)));
+        self.rules.retain(|key, state| match horizons.get(key.as_str()) {
+            Some(horizon_us) => {
+                state.expire(now_us.saturating_sub(*horizon_us));
                 !state.groups.is_empty()
             }
             None => false,
         });
+        self.held = self.rules.values().map(|state| state.events).sum();
     }
 
     /// How many matches are remembered.
     #[must_use]
     pub fn events(&self) -> usize {
-        self.rules.values().map(|state| state.events).sum()
+        self.held
     }
 
     /// How many groups are remembered.
@@ -123,62 +200,92 @@ impl Correlator {
     }
 
     fn note(&mut self, key: &str, index: RuleIndex, correlation: &Correlation, found: &Match<'_>) -> Vec<Fired> {
-        let Some((group, value)) = group_of(correlation, found).zip(counted_of(correlation, found)) else {
+        let Some((group, counted)) = group_of(correlation, found).zip(counted_of(correlation, found)) else {
             return Vec::new();
         };
         let state = self.rules.entry(key.to_owned()).or_default();
         if state.shape != correlation.shape {
+            self.held -= state.events;
             *state = State { shape: correlation.shape.clone(), ..State::default() };
         }
+        let held = state.events;
         let name = joined(group.iter().map(|(_, value)| value.as_str()));
-        let kept = Kept { at_us: found.at_us, position: found.position, value };
-        let windows = state.add(&name, kept, correlation);
-        let (evicted_groups, evicted_events) = state.shrink(&name, correlation.timespan_us);
-        self.evicted_groups += evicted_groups;
-        self.evicted_events += evicted_events;
+        let kept = Kept { at_us: found.at_us, position: found.position, counted };
+        let (late, windows) = state.add(&name, kept, correlation);
+        let evicted = state.shrink(&name, correlation, self.bounds.group_events);
+        self.held = self.held - held + state.events;
+        self.late_events += u64::from(late);
+        self.evict(evicted);
+        self.shrink();
         let fired = |(at_us, positions)| Fired { correlation: index, group: group.clone(), at_us, positions };
         windows.into_iter().map(fired).collect()
+    }
+
+    /// Takes groups from the correlation that holds most, while all together hold too much.
+    fn shrink(&mut self) {
+        while self.held > self.bounds.events {
+            let Some(largest) = self.rules.values_mut().max_by_key(|state| state.events) else { break };
+            let held = largest.events;
+            let evicted = largest.forget_group();
+            self.held = self.held - held + largest.events;
+            self.evict(evicted);
+            if evicted == (0, 0) {
+                break;
+            }
+        }
+    }
+
+    fn evict(&mut self, (groups, events): (u64, u64)) {
+        self.evicted_groups += groups;
+        self.evicted_events += events;
     }
 }
 
 impl State {
-    /// Adds a match to its group, unless it is there already, and returns the windows that it completed.
-    fn add(&mut self, name: &str, kept: Kept, correlation: &Correlation) -> Vec<Window> {
+    /// Adds a match to its group, unless it is there already or too late, and returns whether it is too late and the
+    /// windows that it completed.
+    fn add(&mut self, name: &str, kept: Kept, correlation: &Correlation) -> (bool, Vec<Firing>) {
         let group = self.groups.entry(name.to_owned()).or_default();
-        let (held, at_us, span_us) = (group.len(), kept.at_us, correlation.timespan_us);
-        group.forget(at_us.saturating_sub(horizon(span_us)), span_us);
-        let added = group.insert(kept, span_us);
+        let held = group.len();
+        let noted = group.note(kept, correlation);
         self.events = self.events - held + group.len();
-        if !added {
-            return Vec::new();
+        if noted.kept {
+            self.touched.remove(&group.touched);
+            self.touches += 1;
+            group.touched = self.touches;
+            self.touched.insert(self.touches, name.to_owned());
         }
-        self.touched.remove(&group.touched);
-        self.touches += 1;
-        group.touched = self.touches;
-        self.touched.insert(self.touches, name.to_owned());
-        group.completed(at_us, correlation)
+        (noted.late, noted.fired)
     }
 
     /// Forgets what is too much: the oldest events of this group, then the groups that were touched longest ago.
     /// Returns how many groups and events.
-    fn shrink(&mut self, name: &str, span_us: i64) -> (u64, u64) {
+    fn shrink(&mut self, name: &str, correlation: &Correlation, events_max: usize) -> (u64, u64) {
         let (mut groups, mut events) = (0, 0);
         if let Some(group) = self.groups.get_mut(name) {
-            while group.len() > limits::GROUP_EVENTS_MAX {
-                group.forget_oldest(span_us);
+            while group.len() > events_max {
+                group.forget_oldest(correlation);
                 self.events -= 1;
                 events += 1;
             }
         }
-        while self.groups.len() > limits::GROUPS_MAX || self.events > limits::CORRELATION_EVENTS_MAX {
-            let Some((_, oldest)) = self.touched.pop_first() else { break };
-            if let Some(group) = self.groups.remove(&oldest) {
-                self.events -= group.len();
-                events += group.len() as u64;
-                groups += 1;
+        while self.groups.len() > limits::GROUPS_MAX {
+            let forgotten = self.forget_group();
+            groups += forgotten.0;
+            events += forgotten.1;
+            if forgotten == (0, 0) {
+                break;
             }
         }
         (groups, events)
+    }
+
+    /// Forgets the group that was touched longest ago. Returns how many groups and events that are.
+    fn forget_group(&mut self) -> (u64, u64) {
+        let oldest = self.touched.pop_first().and_then(|(_, oldest)| self.groups.remove(&oldest));
+        let Some(oldest) = oldest else { return (0, 0) };
+        self.events -= oldest.len();
+        (1, oldest.len() as u64)
     }
 
     fn expire(&mut self, before_us: i64) {
@@ -194,26 +301,28 @@ impl State {
     }
 }
 
-/// How far before a match others may still share a window with one that is late.
-fn horizon(timespan_us: i64) -> i64 {
-    timespan_us + limits::LATE_US
-}
-
 /// The fields that a correlation groups by and their values; `None` if one has no value.
 fn group_of(correlation: &Correlation, found: &Match<'_>) -> Option<Vec<(String, String)>> {
     let one = |name: &String| Some((name.clone(), value_of(correlation, found, name)?));
     correlation.group_by.iter().map(one).collect()
 }
 
-/// What is counted of a match; empty where events are, `None` if it has nothing to count.
-fn counted_of(correlation: &Correlation, found: &Match<'_>) -> Option<String> {
+/// What is counted of a match; `None` if it has nothing to count.
+fn counted_of(correlation: &Correlation, found: &Match<'_>) -> Option<Counted> {
     match &correlation.counts {
-        Counts::Events => Some(String::new()),
+        Counts::Events => Some(Counted::Event),
         Counts::Values(fields) => {
             let values = fields.iter().map(|field| value_of(correlation, found, field));
-            Some(joined(values.collect::<Option<Vec<_>>>()?.iter().map(String::as_str)))
+            let values = values.collect::<Option<Vec<_>>>()?;
+            Some(Counted::Text(joined(values.iter().map(String::as_str)).into()))
         }
-        Counts::Rules => correlation.rules.iter().position(|rule| *rule == found.rule).map(|i| i.to_string()),
+        Counts::Rules(_) | Counts::RuleCount | Counts::RulesInOrder => {
+            let rule = correlation.rules.iter().position(|rule| *rule == found.rule)?;
+            u16::try_from(rule).ok().map(Counted::Rule)
+        }
+        Counts::Sum(field) | Counts::Average(field) | Counts::Percentile(field, _) => {
+            Amount::parse(&value_of(correlation, found, field)?).map(Counted::Amount)
+        }
     }
 }
 

@@ -59,9 +59,11 @@
 //! | collections: documents, `action` | `language::collections_share_what_is_global` |
 //! | filters | `language::filters_lie_over_the_rules_they_name` |
 //! | what a rule says about itself, custom attributes, explanations | `correlations::a_rule_says_all_about_itself` |
-//! | `event_count`, `value_count`, `temporal` | `correlations::event_count_fires_once_within_its_timespan` and those after it |
 //! | why a rule matches an event, or does not | `verdicts::*` |
-//! | late events | `correlations::late_events_take_their_place`, `correlations::any_order_finds_what_order_finds` |
+//! | `event_count`, `value_count`, `temporal`, also with an expression over its rules, `temporal_ordered`, `value_sum`, `value_avg`, `value_median`, `value_percentile` | `windows::every_stream_fires_what_counting_anew_fires` |
+//! | `group-by`, `timespan`, `aliases`, `generate`, correlations over correlations | `correlations::event_count_fires_once_within_its_timespan` and those after it |
+//! | late events | `windows::any_order_of_any_kind_fires_what_order_fires`, `correlations::late_events_take_their_place` |
+//! | bounded state | `windows::too_many_events_are_taken_from_the_correlation_that_holds_most`, `windows::a_full_group_counts_what_it_still_holds` |
 //! | all of it against a slow second implementation | `oracle::the_crate_agrees_with_the_oracle` |
 //! | events from JSON, checked as `serde_json` checks them | `json::agrees_with_serde_json` |
 //! | public rules and cases | `conformance::every_public_rule_compiles`, `conformance::every_public_case_fires_its_rule` |
@@ -77,7 +79,14 @@
 //! - A network that holds an IPv4 address holds it also where it is written as `::ffff:10.0.0.1`.
 //! - A time without an offset is UTC.
 //! - A condition on a count is asked whenever a match comes in, so `lt` fires with the first.
+//! - `temporal_ordered` takes events of the same time for events in order: many logs know seconds only.
+//! - `value_percentile` compares the percentile that `percentile` names, in whole percent, and the median without it;
+//!   between two amounts it is interpolated linearly. Amounts are exact to nine places, and what is no number does not
+//!   count.
+//! - A `value_sum` with `gt` or `gte` is answered at once, which in every order is the same answer as long as no amount is
+//!   negative.
 
+mod amount;
 mod atom;
 mod column;
 mod condition;
@@ -91,6 +100,7 @@ mod error;
 mod event;
 mod explain;
 mod group;
+mod index;
 pub mod json;
 pub mod limits;
 mod literal;
@@ -98,15 +108,18 @@ mod matcher;
 mod memo;
 mod modifier;
 mod pattern;
+mod ranks;
 mod route;
 mod rule;
 mod set;
 mod time;
 mod verdict;
+mod waiting;
+mod window;
 mod witness;
 pub mod yaml;
 
-pub use correlator::{Correlator, Fired};
+pub use correlator::{Bounds, Correlator, Fired};
 pub use detection::Placeholders;
 pub use error::RuleError;
 pub use event::{Event, Source, Value, unescape};
@@ -115,3 +128,4 @@ pub use matcher::Matcher;
 pub use rule::{Level, LogSource, Related, Rule, RuleIndex, Status};
 pub use set::RuleSet;
 pub use verdict::{Asked, Verdict};
+pub use waiting::Waiting;

@@ -54,8 +54,29 @@ pub const CORRELATION_DEPTH_MAX: usize = 8;
 pub const TIMESPAN_S_MAX: i64 = 92 * 86_400;
 
 /// How much later than a newer event of its group an event may come and still find its window whole, in
-/// microseconds. An hour covers a sensor that was cut off and caught up.
+/// microseconds. An hour covers a sensor that was cut off and caught up; see [`late_us`].
 pub const LATE_US: i64 = 3_600 * 1_000_000;
+
+/// The same, in timespans of the correlation, if that is less: what a late event costs grows with the number of
+/// windows that can have fired after it. Of a timespan of a minute or more an hour counts, of one of 10 s some 10
+/// minutes.
+pub const LATE_TIMESPANS: i64 = 64;
+
+/// How late an event of a correlation of this timespan may come: [`LATE_US`], or [`LATE_TIMESPANS`] timespans if that
+/// is less.
+#[must_use]
+pub const fn late_us(timespan_us: i64) -> i64 {
+    let timespans_us = timespan_us.saturating_mul(LATE_TIMESPANS);
+    if timespans_us < LATE_US { timespans_us } else { LATE_US }
+}
+
+/// How long a match waits for those before it, in microseconds, where it must be seen in order: see
+/// [`crate::Waiting`]. Most sensors that stand side by side differ by less, and a detection still comes within the
+/// 5 s that are promised.
+pub const WAIT_US: i64 = 2_000_000;
+
+/// Most matches that wait. At 10,000 matches a second of such correlations, which is a flood, some 1.6 s.
+pub const WAITING_MAX: usize = 16_384;
 
 /// Most fields that a correlation groups by. Four are much.
 pub const GROUP_FIELDS_MAX: usize = 8;
@@ -68,22 +89,18 @@ pub const STATE_VALUE_BYTES_MAX: usize = 256;
 pub const GROUPS_MAX: usize = 16_384;
 
 /// Most events of one group; also the highest count that a condition can ask for.
-pub const GROUP_EVENTS_MAX: usize = 16_384;
+pub const GROUP_EVENTS_MAX: usize = 1_048_576;
 
-/// Most events of one correlation over all its groups. At some 300 bytes each, two thirds of which are for
-/// counting quickly, one flooded correlation takes 20 MB; all correlations at their limit would take 5 GB.
-pub const CORRELATION_EVENTS_MAX: usize = 65_536;
+/// Most events of all correlations together. At some 200 bytes each, where events are counted, to 350, where values
+/// are, they take 300 to 550 MB at most. What is too much is taken from the correlation that holds most.
+pub const CORRELATED_EVENTS_MAX: usize = 1_572_864;
 
-/// Most firings that a group remembers so that it stays quiet after them.
-pub const FIRINGS_MAX: usize = 16;
+/// Most firings that a group remembers, so that a late match does not fire anew what has fired: four times as many
+/// as there are timespans within the lateness bound. Only streams that jump in time by more than that have more.
+pub const CHAIN_MAX: usize = 256;
 
 /// Most positions that a firing names; the newest are kept.
 pub const FIRED_POSITIONS_MAX: usize = 1_000;
-
-/// Most steps of the search for the windows that a match completed. Of a condition with one bound, such as `gte: 10`,
-/// it takes some 60 for each of the firings remembered; only one such as `eq: 10` may need more, after a late
-/// match among thousands. It ends there, after some 50 microseconds.
-pub const WINDOW_STEPS_MAX: usize = 4_096;
 
 /// Shortest text, in bytes, that is looked for before a regular expression is tried: a shorter one is nearly
 /// everywhere.

@@ -140,6 +140,16 @@ impl RuleSet {
         &self.routes
     }
 
+    /// Whether a correlation is over this rule, directly or through others, that must see its matches in order, so
+    /// that matches which may be late have to pass through [`crate::Waiting`].
+    #[must_use]
+    pub fn waits(&self, index: RuleIndex) -> bool {
+        self.watchers(index).iter().any(|watcher| match &self.rule(*watcher).body {
+            Body::Correlation(correlation) => correlation.waits,
+            Body::Detection(_) => false,
+        })
+    }
+
     /// The correlations over a rule.
     pub(crate) fn watchers(&self, index: RuleIndex) -> &[RuleIndex] {
         self.watchers.get(&index).map_or(&[], Vec::as_slice)
@@ -360,9 +370,28 @@ impl Building<'_> {
         }
     }
 
+    /// Marks the correlations that follow others or are followed: they see their matches in order.
+    fn order(&mut self) {
+        let chained = |(rule, _): &(&RuleIndex, _)| self.set.rules[rule.number()].is_correlation();
+        let chained: Vec<RuleIndex> = self
+            .set
+            .watchers
+            .iter()
+            .filter(chained)
+            .flat_map(|(rule, over)| over.iter().chain([rule]))
+            .copied()
+            .collect();
+        for index in chained {
+            if let Body::Correlation(correlation) = &mut self.set.rules[index.number()].body {
+                correlation.waits = true;
+            }
+        }
+    }
+
     fn finish(mut self) -> (RuleSet, Vec<RuleError>) {
         self.set.atoms.seal();
         self.silence();
+        self.order();
         for (i, rule) in self.set.rules.iter().enumerate() {
             if !rule.is_correlation() {
                 self.set.routes.add(RuleIndex(i as u32), &rule.log_source);

@@ -134,16 +134,28 @@ fn correlations_that_cannot_be_meant() {
     let with = |lines: &str| format!("  rules: first\n  group-by: [A]\n  timespan: 5m\n{lines}");
     refused("title: c\ncorrelation: x\n", 2, "`correlation`: text; a map");
     correlation(&with("  type: event_cnt\n  condition: {gte: 2}"), 6, "`event_cnt`; one of event_count");
-    correlation(&with("  type: value_median\n  condition: {gte: 2}"), 6, "`value_median` is not supported yet");
     correlation(&with("  condition: {gte: 2}"), 3, "`type` is missing");
     correlation(&with("  type: event_count"), 3, "`condition` is missing");
     correlation(&with("  type: event_count\n  condition: 5"), 7, "`gte: 10` is meant");
     correlation(&with("  type: event_count\n  condition: {}"), 7, "one of gt, gte, lt, lte, eq, neq is missing");
     correlation(&with("  type: event_count\n  condition: {more: 1}"), 7, "unknown `more`");
     correlation(&with("  type: event_count\n  condition: {gte: many}"), 7, "a whole number is meant");
-    correlation(&with("  type: event_count\n  condition: {gte: 99999}"), 7, "0 to 16384 is meant");
+    correlation(&with("  type: event_count\n  condition: {gte: 9999999}"), 7, "0 to 1048576 is meant");
     correlation(&with("  type: event_count\n  condition: {gte: 1, field: B}"), 7, "`field` is for");
     correlation(&with("  type: value_count\n  condition: {gte: 1}"), 7, "`field` is missing");
+    correlation(&with("  type: value_median\n  condition: {gte: 2}"), 7, "`field` is missing; the field");
+    correlation(&with("  type: value_sum\n  condition: {gte: 2, field: [A, B]}"), 7, "`field` is a list; the field");
+    correlation(&with("  type: value_avg\n  condition: {gte: many, field: A}"), 7, "`gte`: text; a number is meant");
+    correlation(&with("  type: value_avg\n  condition: {gte: 1.0e+99, field: A}"), 7, "a number of less than");
+    correlation(&with("  type: value_avg"), 3, "`condition` is missing");
+    correlation(
+        &with("  type: value_percentile\n  condition: {gte: 2, field: A, percentile: 101}"),
+        7,
+        "`101`; a whole",
+    );
+    correlation(&with("  type: value_sum\n  condition: {gte: 2, field: A, percentile: 9}"), 7, "`percentile` is for");
+    correlation(&with("  type: temporal\n  condition: second"), 7, "`second` is not defined; there are `first`");
+    correlation(&with("  type: temporal_ordered\n  condition: not first"), 7, "all of its rules, in their order");
     correlation(&with("  type: event_count\n  condition: {gte: 1}\n  generate: 1"), 8, "`true` or `false`");
     correlation(&with("  type: event_count\n  condition: {gte: 1}\n  groupby: A"), 8, "unknown `groupby`");
     correlation(
