@@ -32,8 +32,11 @@ enum Task {
     },
     /// Runs the benchmarks, whose figures go into docs/benchmarks.md.
     Bench {
-        /// Only those whose name contains this.
+        /// Only those whose name contains this, such as `sigma`.
         filter: Option<String>,
+        /// Arguments for the benchmark, such as `--peer PATH_TO_RSIGMA` for `sigma`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
     },
     /// Prints line coverage by crate. Installs Debian's llvm-22 if its tools are missing.
     Coverage,
@@ -55,7 +58,7 @@ fn main() -> Result<()> {
             }
             cargo(&["test", "--workspace", "--no-fail-fast"])
         }
-        Task::Bench { filter } => bench(filter.as_deref()),
+        Task::Bench { filter, arguments } => bench(filter.as_deref(), &arguments),
         Task::Coverage => coverage::print(),
         Task::Lint => {
             cargo(&["fmt", "--all", "--check"])?;
@@ -64,15 +67,25 @@ fn main() -> Result<()> {
     }
 }
 
-/// Each benchmark is a program with a plain `main` that prints its figures.
-const BENCHES: [(&str, &str); 2] = [("vertice-store", "append"), ("vertice", "pipeline")];
+/// Each benchmark is a program with a plain `main` that prints its figures: its name, its package and the profile it
+/// is built with.
+const BENCHES: [(&str, &str, &str); 3] =
+    [("append", "vertice-store", "quick"), ("pipeline", "vertice", "quick"), ("sigma", "vertice-sigma", "release")];
 
-fn bench(filter: Option<&str>) -> Result<()> {
-    cargo(&["build", "--profile", "quick", "--package", "vertice"])?;
-    for (package, name) in BENCHES {
-        if filter.is_none_or(|f| name.contains(f)) {
-            cargo(&["bench", "--profile", "quick", "--package", package, "--bench", name])?;
-        }
+fn bench(filter: Option<&str>, arguments: &[String]) -> Result<()> {
+    let chosen: Vec<_> = BENCHES.iter().filter(|(name, ..)| filter.is_none_or(|f| name.contains(f))).collect();
+    if chosen.is_empty() {
+        let names: Vec<&str> = BENCHES.iter().map(|(name, ..)| *name).collect();
+        anyhow::bail!("no benchmark is called {}; there are {}", filter.unwrap_or_default(), names.join(", "));
+    }
+    // A benchmark runs in its package's folder, where a path would no longer lead.
+    let absolute = |text: &String| std::fs::canonicalize(text).map_or(text.clone(), |path| path.display().to_string());
+    let arguments: Vec<String> = arguments.iter().map(absolute).collect();
+    for (name, package, profile) in chosen {
+        cargo(&["build", "--profile", profile, "--package", package])?;
+        let mut all = vec!["bench", "--profile", profile, "--package", package, "--bench", name, "--"];
+        all.extend(arguments.iter().map(String::as_str));
+        cargo(&all)?;
     }
     Ok(())
 }

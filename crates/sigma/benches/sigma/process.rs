@@ -1,0 +1,53 @@
+//! Runs a program and says what it took.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::Anything;
+
+/// What a program took.
+pub(crate) struct Run {
+    /// Processor time, user and system, in seconds.
+    pub(crate) cpu_s: f64,
+    /// From start to end, in seconds.
+    pub(crate) seconds: f64,
+    /// The most memory it had, in KiB.
+    pub(crate) memory_kb: u64,
+}
+
+impl Run {
+    /// Runs a program to its end; what it prints is thrown away.
+    pub(crate) fn of(program: &Path, arguments: &[&Path]) -> Anything<Run> {
+        let before = children_cpu_s()?;
+        let start = Instant::now();
+        let mut child =
+            Command::new(program).args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+        let mut memory_kb = 0;
+        let status = loop {
+            if let Some(status) = child.try_wait()? {
+                break status;
+            }
+            memory_kb = memory_kb.max(peak_kb(child.id()).unwrap_or(0));
+            std::thread::sleep(Duration::from_millis(10));
+        };
+        if !status.success() {
+            return Err(format!("{} ended with {status}", program.display()).into());
+        }
+        Ok(Run { cpu_s: children_cpu_s()? - before, seconds: start.elapsed().as_secs_f64(), memory_kb })
+    }
+}
+
+/// Processor time of all children that have ended, in seconds.
+fn children_cpu_s() -> Anything<f64> {
+    // proc(5): fields 16 and 17, counted from 1, in ticks of a hundredth of a second; the second may hold blanks.
+    let stat = std::fs::read_to_string("/proc/self/stat")?;
+    let after_name = stat.rsplit(')').next().unwrap_or_default();
+    let ticks: f64 = after_name.split_whitespace().skip(13).take(2).map(|n| n.parse().unwrap_or(0.0)).sum();
+    Ok(ticks / 100.0)
+}
+
+fn peak_kb(id: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{id}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?.trim().strip_suffix(" kB")?.parse().ok()
+}
