@@ -60,7 +60,7 @@ pub(crate) struct Atoms {
     field_numbers: HashMap<String, usize, FixedState>,
     atoms: Vec<Atom>,
     atom_numbers: BTreeMap<String, usize>,
-    /// What is asked of each field, by its number; last, what is asked of every value.
+    /// What is asked of each field, by its number.
     columns: Vec<Column>,
 }
 
@@ -99,11 +99,25 @@ impl Atoms {
     pub(crate) fn seal(&mut self) {
         self.atom_numbers = BTreeMap::new();
         let mut drafts: Vec<Draft> = Vec::new();
-        drafts.resize_with(self.fields.len() + 1, Draft::default);
+        drafts.resize_with(self.fields.len(), Draft::default);
         for (number, atom) in self.atoms.iter().enumerate() {
-            drafts[atom.field.unwrap_or(self.fields.len())].add(number as u32, &atom.test);
+            if let Some(field) = atom.field {
+                drafts[field].add(number as u32, &atom.test);
+            }
         }
         self.columns = drafts.into_iter().map(Draft::finish).collect();
+    }
+
+    /// What these atoms ask of a value.
+    pub(crate) fn column_of(&self, atoms: &[u32]) -> Column {
+        let mut draft = Draft::default();
+        atoms.iter().for_each(|atom| draft.add(*atom, &self.get(*atom as usize).test));
+        draft.finish()
+    }
+
+    /// What is asked of a field, by its number.
+    pub(crate) fn column(&self, field: usize) -> &Column {
+        &self.columns[field]
     }
 
     /// The number of a field that some rule reads.
@@ -111,7 +125,7 @@ impl Atoms {
         self.field_numbers.get(name).copied()
     }
 
-    /// How many fields the rules read. This is also the number of the column of every value.
+    /// How many fields the rules read.
     pub(crate) fn fields(&self) -> usize {
         self.fields.len()
     }
@@ -124,11 +138,6 @@ impl Atoms {
     /// An atom by its number.
     pub(crate) fn get(&self, number: usize) -> &Atom {
         &self.atoms[number]
-    }
-
-    /// The atoms that hold of a value, in order.
-    pub(crate) fn classify(&self, column: usize, value: Cow<'_, str>, found: &mut Vec<u32>) {
-        self.columns[column].classify(value, |atom| &self.atoms[atom as usize].test, found);
     }
 
     /// Whether an atom that compares two fields holds of an event.
@@ -164,7 +173,7 @@ struct Values<'e> {
 pub(crate) struct Text<'e> {
     raw: Cow<'e, str>,
     /// `None` if it is the same.
-    folded: Option<String>,
+    folded: Option<Cow<'e, str>>,
 }
 
 impl<'e> Values<'e> {
@@ -186,9 +195,14 @@ impl<'e> Text<'e> {
     pub(crate) fn new(raw: Cow<'e, str>) -> Text<'e> {
         let folded = match fold(&raw) {
             Cow::Borrowed(_) => None,
-            Cow::Owned(folded) => Some(folded),
+            Cow::Owned(folded) => Some(Cow::Owned(folded)),
         };
         Text { raw, folded }
+    }
+
+    /// A text and its folding.
+    pub(crate) fn folded(raw: &'e str, folded: &'e str) -> Text<'e> {
+        Text { raw: Cow::Borrowed(raw), folded: Some(Cow::Borrowed(folded)) }
     }
 
     /// The text as it is, or folded.

@@ -4,18 +4,25 @@
 //! table, texts within a value are found by one automaton (Aho-Corasick) in one pass over it, and what needs more
 //! than a text, such as a regular expression, is tried only if the automaton saw a text that it cannot do without.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::IpAddr;
 
+use aho_corasick::packed::{self, Searcher};
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use ipnet::IpNet;
 
-use crate::atom::{Compare, Number, Test, Text};
-use crate::event::fold;
+use crate::atom::{Atoms, Compare, Number, Test, Text};
+use crate::event::{Value, fold};
 use crate::literal::{self, LONG_S};
 use crate::pattern::{Matcher, Part};
 use crate::time::{TimePart, part_of};
+
+/// Texts that one SIMD search can look for with few false alarms: the masks of `Teddy` have eight buckets.
+const GATE_TEXTS_MAX: usize = 64;
+
+/// Texts for which the automaton may be a table, of some 1 KB a text, which reads a byte in a nanosecond; more would
+/// not fit the processor's cache.
+const DFA_TEXTS_MAX: usize = 512;
 
 /// What is asked of the values of one field, or of every value.
 #[derive(Debug, Default)]
@@ -26,6 +33,8 @@ pub(crate) struct Column {
     whole: HashMap<Box<str>, Vec<Sight>>,
     /// Texts within values, folded, and what to make of each.
     texts: Option<AhoCorasick>,
+    /// Whether any of the texts is there at all, if they are few enough to be looked for together by SIMD (Teddy).
+    gate: Option<Searcher>,
     sights: Vec<Vec<Sight>>,
     /// Atoms that are tried on every value, for nothing shows before that they cannot hold.
     tried: Vec<u32>,
@@ -34,6 +43,10 @@ pub(crate) struct Column {
     networks: Vec<(u32, IpNet)>,
     numbers: Vec<(u32, Compare, Number)>,
     times: Vec<(u32, TimePart, Compare, Number)>,
+    /// The length in bytes of the shortest folded value of which an atom may hold.
+    shortest: usize,
+    /// Whether an atom may hold of a whole number.
+    minds_integers: bool,
 }
 
 /// What it means that a text was seen.
@@ -106,15 +119,23 @@ impl Draft {
     /// The column, with its automaton.
     pub(crate) fn finish(self) -> Column {
         let Draft { mut column, texts } = self;
+        let outright = [&column.any, &column.tried].iter().any(|atoms| !atoms.is_empty())
+            || !(column.networks.is_empty() && column.numbers.is_empty() && column.times.is_empty());
+        let wanted = || texts.keys().map(String::as_str).chain(column.whole.keys().map(AsRef::as_ref));
+        column.shortest = if outright { 0 } else { wanted().map(str::len).min().unwrap_or(usize::MAX) };
+        let integer = |text: &str| text.bytes().all(|b| b.is_ascii_digit() || b == b'-');
+        column.minds_integers = outright || wanted().any(integer);
         if texts.is_empty() {
             return column;
         }
         let mut texts: Vec<(String, Vec<Sight>)> = texts.into_iter().collect();
         texts.sort_by(|a, b| a.0.cmp(&b.0));
-        let automaton = AhoCorasick::builder()
-            .match_kind(MatchKind::Standard)
-            .kind(Some(AhoCorasickKind::ContiguousNFA))
-            .build(texts.iter().map(|(text, _)| text));
+        let kind = if texts.len() <= DFA_TEXTS_MAX { AhoCorasickKind::DFA } else { AhoCorasickKind::ContiguousNFA };
+        let patterns = || texts.iter().map(|(text, _)| text);
+        let automaton = AhoCorasick::builder().match_kind(MatchKind::Standard).kind(Some(kind)).build(patterns());
+        if texts.len() <= GATE_TEXTS_MAX {
+            column.gate = packed::Builder::new().extend(patterns()).build();
+        }
         match automaton {
             Ok(automaton) => {
                 column.sights = texts.into_iter().map(|(_, sights)| sights).collect();
@@ -136,20 +157,21 @@ impl Sight {
 }
 
 impl Column {
-    /// The atoms that hold of a value, in order, each once. `test` gives the test of an atom.
-    pub(crate) fn classify<'t>(&self, raw: Cow<'_, str>, test: impl Fn(u32) -> &'t Test, found: &mut Vec<u32>) {
-        found.clear();
-        found.extend_from_slice(&self.any);
-        let text = Text::new(raw);
+    /// Adds the atoms that hold of a value. An atom may be added twice.
+    pub(crate) fn classify(&self, text: &Text<'_>, atoms: &Atoms, found: &mut Vec<u32>, tries: &mut Vec<u32>) {
         let folded = text.get(false);
-        let mut tries = self.tried.clone();
+        tries.clear();
+        tries.extend_from_slice(&self.tried);
+        found.extend_from_slice(&self.any);
         for sight in self.whole.get(folded).into_iter().flatten() {
             match *sight {
                 Sight::Here(atom) | Sight::Start(atom) | Sight::End(atom) => found.push(atom),
                 Sight::Try(atom) => tries.push(atom),
             }
         }
-        if let Some(automaton) = &self.texts {
+        if let Some(automaton) = &self.texts
+            && self.gate.as_ref().is_none_or(|gate| gate.find(folded).is_some())
+        {
             for seen in automaton.find_overlapping_iter(folded) {
                 for sight in &self.sights[seen.pattern()] {
                     match *sight {
@@ -162,15 +184,24 @@ impl Column {
                 }
             }
         }
-        if !folded.is_ascii() && folded.contains(LONG_S) {
+        if !self.expressions.is_empty() && !folded.is_ascii() && folded.contains(LONG_S) {
             tries.extend_from_slice(&self.expressions);
         }
         tries.sort_unstable();
         tries.dedup();
-        found.extend(tries.into_iter().filter(|atom| text.fits(test(*atom))));
+        found.extend(tries.iter().filter(|atom| text.fits(&atoms.get(**atom as usize).test)));
         self.typed(text.get(true), found);
-        found.sort_unstable();
-        found.dedup();
+    }
+
+    /// Whether any atom may hold of a value, by its length and kind alone.
+    pub(crate) fn minds(&self, value: Value<'_>) -> bool {
+        match value {
+            Value::Null => false,
+            Value::Int(_) => self.minds_integers,
+            // Case can change the length of what is not ASCII; an escape only makes it longer.
+            Value::Text(text) | Value::Escaped(text) => text.len() >= self.shortest || !text.is_ascii(),
+            Value::Bool(_) | Value::Float(_) => true,
+        }
     }
 
     /// The atoms that ask for a number, a time or an address.

@@ -61,15 +61,22 @@ impl<'a> Value<'a> {
 /// and so does what is no escape; a NUL becomes U+FFFD too, as some stores can not keep it.
 #[must_use]
 pub fn unescape(text: &str) -> Cow<'_, str> {
-    let Some(first) = text.find('\\') else { return Cow::Borrowed(text) };
+    if !text.contains('\\') {
+        return Cow::Borrowed(text);
+    }
     let mut plain = String::with_capacity(text.len());
-    plain.push_str(&text[..first]);
-    let mut rest = &text[first..];
-    while let Some(at) = rest.find('\\') {
+    unescape_into(text, &mut plain);
+    Cow::Owned(plain)
+}
+
+/// As [`unescape`], behind what is in `plain` already.
+pub(crate) fn unescape_into(text: &str, plain: &mut String) {
+    let mut rest = text;
+    while let Some(at) = memchr::memchr(b'\\', rest.as_bytes()) {
         plain.push_str(&rest[..at]);
         let Some(&kind) = rest.as_bytes().get(at + 1) else {
             plain.push('\u{fffd}');
-            return Cow::Owned(plain);
+            return;
         };
         let (c, length) = match kind {
             b'"' | b'\\' | b'/' => (char::from(kind), 2),
@@ -85,7 +92,6 @@ pub fn unescape(text: &str) -> Cow<'_, str> {
         rest = &rest[at + length..];
     }
     plain.push_str(rest);
-    Cow::Owned(plain)
 }
 
 /// The character of a `\uXXXX` at the start of a text, or of two that are a pair, and how long they are.
@@ -114,7 +120,26 @@ pub(crate) fn fold(text: &str) -> Cow<'_, str> {
         }
         return Cow::Owned(text.to_ascii_lowercase());
     }
-    Cow::Owned(text.chars().flat_map(char::to_lowercase).collect())
+    let mut folded = String::with_capacity(text.len());
+    fold_into(text, &mut folded);
+    Cow::Owned(folded)
+}
+
+/// As [`fold`], behind what is in `folded` already.
+pub(crate) fn fold_into(text: &str, folded: &mut String) {
+    if text.is_ascii() {
+        let from = folded.len();
+        folded.push_str(text);
+        folded[from..].make_ascii_lowercase();
+        return;
+    }
+    for c in text.chars() {
+        if c.is_ascii() {
+            folded.push(c.to_ascii_lowercase());
+        } else {
+            folded.extend(c.to_lowercase());
+        }
+    }
 }
 
 #[cfg(test)]

@@ -10,15 +10,14 @@
 //! A set of 3,140 public rules takes 1 to 3 µs for a Windows event whose values are known, and some 20 µs for one that
 //! has nothing but new ones. A matcher takes some 20 MB, and is for one thread.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
-use std::fmt::Write as _;
 use std::ops::Deref;
 
 use foldhash::fast::FixedState;
 
-use crate::atom::{Atoms, Test};
-use crate::event::{Event, Source, Value, unescape};
+use crate::atom::{Atoms, Test, Text};
+use crate::column::Column;
+use crate::event::{Event, Source, Value, fold_into, unescape_into};
 use crate::limits;
 use crate::memo::Memo;
 use crate::route::Key;
@@ -34,6 +33,9 @@ pub struct Matcher<R> {
     memo: Memo,
     facts: Facts,
     live: HashMap<Vec<Key>, Live, FixedState>,
+    /// The keywords of some log sources, by the atoms that they are.
+    keyword_sets: HashMap<Vec<u32>, usize, FixedState>,
+    keywords: Vec<Column>,
     keys: Vec<Key>,
     matched: Vec<RuleIndex>,
 }
@@ -45,8 +47,10 @@ struct Live {
     rules: Vec<u64>,
     /// Those without a witness.
     always: Vec<u32>,
-    /// Whether they read each field; last, whether they have keywords.
-    columns: Vec<bool>,
+    /// Whether they read each field.
+    fields: Vec<bool>,
+    /// Which of the matcher's keywords they have.
+    keywords: Option<usize>,
 }
 
 /// What is known of the event in hand, and how often things were so.
@@ -68,19 +72,38 @@ struct Facts {
     seen: Vec<u32>,
     /// After which event the witnesses are chosen anew.
     choose_at: u32,
+    scratch: Scratch,
+}
+
+/// Room for what is found out about a value, so that it need not be had anew each time.
+#[derive(Debug, Default)]
+struct Scratch {
+    plain: String,
+    folded: String,
     found: Vec<u32>,
-    digits: String,
+    tries: Vec<u32>,
 }
 
 /// Witnesses are first chosen by measure after so many events, and then each time there were 16 times as many.
 const CHOOSE_FIRST: u32 = 512;
 
+/// The longest value, in bytes, that is remembered for its keywords alone. Long ones seldom come twice, and to look
+/// through them for the few keywords of a log source is as quick as to find them again.
+const KEYWORDS_ALONE_BYTES_MAX: usize = 128;
+
 impl<R: Deref<Target = RuleSet>> Matcher<R> {
     /// A matcher for these rules.
     pub fn new(rules: R) -> Matcher<R> {
-        let facts = Facts::new(&rules);
-        let live = HashMap::default();
-        Matcher { memo: Memo::new(), facts, live, keys: Vec::new(), matched: Vec::new(), rules }
+        Matcher {
+            memo: Memo::new(),
+            facts: Facts::new(&rules),
+            live: HashMap::default(),
+            keyword_sets: HashMap::default(),
+            keywords: Vec::new(),
+            keys: Vec::new(),
+            matched: Vec::new(),
+            rules,
+        }
     }
 
     /// The rules that match an event which comes from these log sources, in their order. A rule applies if every
@@ -89,11 +112,8 @@ impl<R: Deref<Target = RuleSet>> Matcher<R> {
         self.keys.clear();
         self.keys.extend(sources.into_iter().map(|source| self.rules.routes().key(source)));
         if !self.live.contains_key(&self.keys) {
-            let live = Live::new(&self.rules, self.rules.routes().rules(&self.keys), &self.facts.witnesses);
-            if self.live.len() == limits::LIVE_SETS_MAX {
-                self.live.clear();
-            }
-            self.live.insert(self.keys.clone(), live);
+            let rules: Vec<RuleIndex> = self.rules.routes().rules(&self.keys).collect();
+            self.enliven(&rules);
         }
         self.run(event)
     }
@@ -104,9 +124,8 @@ impl<R: Deref<Target = RuleSet>> Matcher<R> {
         // A key that no log source has.
         self.keys.push([u32::MAX; 3]);
         if !self.live.contains_key(&self.keys) {
-            let all = self.rules.iter().map(|(index, _)| index);
-            let live = Live::new(&self.rules, all, &self.facts.witnesses);
-            self.live.insert(self.keys.clone(), live);
+            let rules: Vec<RuleIndex> = self.rules.iter().map(|(index, _)| index).collect();
+            self.enliven(&rules);
         }
         self.run(event)
     }
@@ -116,22 +135,59 @@ impl<R: Deref<Target = RuleSet>> Matcher<R> {
         &self.rules
     }
 
+    /// Prepares for events of the log sources in `keys`, which these rules are for.
+    fn enliven(&mut self, of: &[RuleIndex]) {
+        if self.live.len() == limits::LIVE_SETS_MAX {
+            // The memory knows keywords by their numbers, so all of it goes together.
+            (self.live, self.keyword_sets) = Default::default();
+            self.keywords.clear();
+            self.memo = Memo::new();
+        }
+        let atoms = self.rules.atoms();
+        let (mut live, mut keywords) = (Live::default(), Vec::new());
+        live.rules = vec![0; self.rules.len().div_ceil(64)];
+        live.fields = vec![false; atoms.fields()];
+        for index in of {
+            let Body::Detection(detection) = &self.rules.rule(*index).body else { continue };
+            live.rules[index.number() / 64] |= 1 << (index.number() % 64);
+            detection.atoms(&mut |number| {
+                let atom = atoms.get(number);
+                match atom.field {
+                    Some(field) => live.fields[field] = true,
+                    None => keywords.push(number as u32),
+                }
+                if let Test::Field { other, .. } = atom.test {
+                    live.fields[other] = true;
+                }
+            });
+        }
+        live.always = self.facts.witnesses.without().iter().copied().filter(|rule| live.has(*rule)).collect();
+        keywords.sort_unstable();
+        keywords.dedup();
+        if !keywords.is_empty() {
+            live.keywords = Some(*self.keyword_sets.entry(keywords).or_insert_with_key(|keywords| {
+                self.keywords.push(atoms.column_of(keywords));
+                self.keywords.len() - 1
+            }));
+        }
+        self.live.insert(self.keys.clone(), live);
+    }
+
     fn run(&mut self, event: &dyn Event) -> &[RuleIndex] {
-        let Matcher { rules, memo, facts, live, keys, matched } = self;
+        let Matcher { rules, memo, facts, live, keywords, keys, matched, .. } = self;
         let (rules, atoms): (&RuleSet, &Atoms) = (rules, rules.atoms());
         matched.clear();
         let Some(live) = live.get(keys) else { return matched };
+        let keywords = live.keywords.map(|number| (number, &keywords[number]));
         facts.begin(rules, live);
-        let keywords = atoms.fields();
         event.each(&mut |name, value| {
-            if let Some(field) = atoms.field_number(name)
-                && live.columns[field]
-            {
+            let field = atoms.field_number(name).filter(|field| live.fields[*field]);
+            if let Some(field) = field {
                 facts.value(field, value);
-                facts.look(atoms, memo, live, field, value);
             }
-            if live.columns[keywords] {
-                facts.look(atoms, memo, live, keywords, value);
+            let keywords = keywords.filter(|(_, keywords)| keywords.minds(value));
+            if field.is_some() || keywords.is_some() {
+                facts.look(atoms, memo, live, (field, keywords), value);
             }
         });
         for i in 0..facts.list.len() {
@@ -148,32 +204,13 @@ impl<R: Deref<Target = RuleSet>> Matcher<R> {
 }
 
 impl Live {
-    fn new(rules: &RuleSet, of: impl Iterator<Item = RuleIndex>, witnesses: &Witnesses) -> Live {
-        let atoms = rules.atoms();
-        let mut live = Live {
-            rules: vec![0; rules.len().div_ceil(64)],
-            always: Vec::new(),
-            columns: vec![false; atoms.fields() + 1],
-        };
-        for index in of {
-            let Body::Detection(detection) = &rules.rule(index).body else { continue };
-            live.rules[index.number() / 64] |= 1 << (index.number() % 64);
-            detection.atoms(&mut |atom| {
-                let atom = atoms.get(atom);
-                live.columns[atom.field.unwrap_or(atoms.fields())] = true;
-                if let Test::Field { other, .. } = atom.test {
-                    live.columns[other] = true;
-                }
-            });
-        }
-        live.always = witnesses.without().iter().copied().filter(|rule| live.has(*rule)).collect();
-        live
-    }
-
     fn has(&self, rule: u32) -> bool {
         self.rules[rule as usize / 64] >> (rule % 64) & 1 == 1
     }
 }
+
+/// The field that a value is of, if its value is asked for, and the keywords that are looked for in it.
+type Asked<'k> = (Option<usize>, Option<(usize, &'k Column)>);
 
 impl Facts {
     fn new(rules: &RuleSet) -> Facts {
@@ -188,8 +225,7 @@ impl Facts {
             witnesses: Witnesses::default(),
             seen: vec![0; atoms.len()],
             choose_at: CHOOSE_FIRST,
-            found: Vec::new(),
-            digits: String::new(),
+            scratch: Scratch::default(),
         };
         facts.witnesses = Witnesses::choose(rules.all(), atoms, &facts.seen, 0);
         facts
@@ -219,38 +255,59 @@ impl Facts {
         marks[field] = self.event;
     }
 
-    /// Marks what holds of a value of a column.
-    fn look(&mut self, atoms: &Atoms, memo: &mut Memo, live: &Live, column: usize, value: Value<'_>) {
-        let mut digits = std::mem::take(&mut self.digits);
-        digits.clear();
+    /// Marks what holds of a value.
+    fn look(&mut self, atoms: &Atoms, memo: &mut Memo, live: &Live, asked: Asked<'_>, value: Value<'_>) {
+        let mut digits = [0; 24];
         let (text, escaped) = match value {
             Value::Null => return,
             Value::Bool(true) => ("true", false),
             Value::Bool(false) => ("false", false),
             Value::Text(text) => (text, false),
             Value::Escaped(text) => (text, true),
-            Value::Int(n) => {
-                let _ = write!(digits, "{n}");
-                (digits.as_str(), false)
-            }
-            Value::Float(x) => {
-                let _ = write!(digits, "{x}");
-                (digits.as_str(), false)
-            }
+            Value::Int(n) => (decimal(n, &mut digits), false),
+            Value::Float(x) => return self.find_out(atoms, live, asked, (&x.to_string(), false), |_| ()),
         };
-        let kind = column as u32 * 2 + u32::from(escaped);
+        if asked.0.is_none() && text.len() > KEYWORDS_ALONE_BYTES_MAX {
+            return self.find_out(atoms, live, asked, (text, escaped), |_| ());
+        }
+        let place = asked.0.unwrap_or(atoms.fields()) + asked.1.map_or(0, |(n, _)| n + 1) * (atoms.fields() + 1);
+        let kind = place as u32 * 2 + u32::from(escaped);
         match memo.find(kind, text) {
             Ok(found) => found.iter().for_each(|atom| self.mark(*atom, live)),
             Err(place) => {
-                let mut found = std::mem::take(&mut self.found);
-                let plain = if escaped { unescape(text) } else { Cow::Borrowed(text) };
-                atoms.classify(column, plain, &mut found);
-                memo.keep(place, kind, text, &found);
-                found.iter().for_each(|atom| self.mark(*atom, live));
-                self.found = found;
+                self.find_out(atoms, live, asked, (text, escaped), |found| memo.keep(place, kind, text, found));
             }
         }
-        self.digits = digits;
+    }
+
+    /// Finds out and marks what holds of a text, which may be escaped.
+    fn find_out(
+        &mut self,
+        atoms: &Atoms,
+        live: &Live,
+        (field, keywords): Asked<'_>,
+        (text, escaped): (&str, bool),
+        keep: impl FnOnce(&[u32]),
+    ) {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let Scratch { plain, folded, found, tries } = &mut scratch;
+        plain.clear();
+        folded.clear();
+        found.clear();
+        if escaped {
+            unescape_into(text, plain);
+        }
+        let plain = if escaped { plain } else { text };
+        fold_into(plain, folded);
+        let text = Text::folded(plain, folded);
+        for column in field.map(|field| atoms.column(field)).into_iter().chain(keywords.map(|(_, column)| column)) {
+            column.classify(&text, atoms, found, tries);
+        }
+        found.sort_unstable();
+        found.dedup();
+        keep(found);
+        found.iter().for_each(|atom| self.mark(*atom, live));
+        self.scratch = scratch;
     }
 
     /// Notes that an atom holds, and whom it is a witness of.
@@ -283,4 +340,23 @@ impl Facts {
             }
         }
     }
+}
+
+/// The digits of a number.
+fn decimal(n: i64, digits: &mut [u8; 24]) -> &str {
+    let mut at = digits.len();
+    let mut left = n.unsigned_abs();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (left % 10) as u8;
+        left /= 10;
+        if left == 0 {
+            break;
+        }
+    }
+    if n < 0 {
+        at -= 1;
+        digits[at] = b'-';
+    }
+    std::str::from_utf8(&digits[at..]).unwrap_or_default()
 }

@@ -41,7 +41,10 @@ pub(crate) fn make(recordings: &Path, count: usize, folder: &Path) -> Anything<F
         writeln!(varied, "{}", vary(event, round)?)?;
         let mut event = event.clone();
         let mut number = 0;
-        event.iter_mut().filter(|(name, _)| !name.starts_with("sigma_")).for_each(|(_, value)| mark(value, i, &mut number));
+        event
+            .iter_mut()
+            .filter(|(name, _)| !name.starts_with("sigma_"))
+            .for_each(|(_, value)| mark(value, i, &mut number));
         writeln!(unique, "{}", serde_json::to_string(&event)?)?;
     }
     plain.flush()?;
@@ -60,13 +63,13 @@ fn read(recordings: &Path) -> Anything<Vec<Map<String, Json>>> {
         let mut archive = zip::ZipArchive::new(std::fs::File::open(&path)?)?;
         for i in 0..archive.len() {
             let mut member = archive.by_index(i)?;
-            if !member.name().ends_with(".json") {
+            if !member.name()?.ends_with(".json") {
                 continue;
             }
             let mut bytes = Vec::new();
             member.read_to_end(&mut bytes)?;
             let lines = String::from_utf8_lossy(&bytes).into_owned();
-            for Json::Object(mut event) in lines.lines().filter_map(|line| serde_json::from_str(line).ok()) {
+            for mut event in lines.lines().filter_map(|line| serde_json::from_str::<Map<String, Json>>(line).ok()) {
                 let (service, category) = source(&event);
                 for (name, value) in super::FIELDS.into_iter().zip(["windows", service, category]) {
                     event.insert(name.to_owned(), value.into());

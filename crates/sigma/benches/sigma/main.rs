@@ -31,13 +31,13 @@ fn main() -> Anything<()> {
         return match_all(Path::new(rules), Path::new(events), routed == "routed", threads.parse()?);
     }
     let option = |name: &str| arguments.iter().position(|a| a == name).and_then(|i| arguments.get(i + 1));
-    let data = option("--data").map_or_else(
-        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data")),
-        PathBuf::from,
-    );
+    let data = option("--data")
+        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data")), PathBuf::from);
     let count = option("--events").map_or(Ok(500_000), |n| n.parse())?;
     if !data.is_dir() {
-        return Err(format!("{} is no folder; `--data` names one with sigma/ and security-datasets/", data.display()).into());
+        return Err(
+            format!("{} is no folder; `--data` names one with sigma/ and security-datasets/", data.display()).into()
+        );
     }
     compare(&data, count, option("--peer").map(Path::new))
 }
@@ -64,7 +64,9 @@ fn compare(data: &Path, count: usize, peer: Option<&Path>) -> Anything<()> {
         }
         Ok(Some(Run::of(peer, &arguments)?))
     };
-    println!("\n| events | rules | ours, events/CPU-s | memory | peer, events/CPU-s | memory | ratio |\n|---|---|---|---|---|---|---|");
+    println!(
+        "\n| events | rules | ours, events/CPU-s | memory | peer, events/CPU-s | memory | ratio |\n|---|---|---|---|---|---|---|"
+    );
     for (name, file, routed) in [
         ("repeating", &files.varied, true),
         ("repeating", &files.varied, false),
@@ -121,7 +123,12 @@ fn match_all(rules: &Path, events: &Path, routed: bool, threads: usize) -> Anyth
     Ok(())
 }
 
-fn match_chunk(matcher: &mut Matcher<&RuleSet>, chunk: &[u8], routed: bool, out: &mut impl Write) -> Result<(), String> {
+fn match_chunk(
+    matcher: &mut Matcher<&RuleSet>,
+    chunk: &[u8],
+    routed: bool,
+    out: &mut impl Write,
+) -> Result<(), String> {
     let text = std::str::from_utf8(chunk).map_err(|e| e.to_string())?;
     let mut event = JsonEvent::default();
     for line in text.lines() {
@@ -133,12 +140,16 @@ fn match_chunk(matcher: &mut Matcher<&RuleSet>, chunk: &[u8], routed: bool, out:
             }
         });
         let [product, service, category] = parts;
-        let matched =
-            if routed { matcher.matches(&event, [Source { category, product, service }]) } else { matcher.matches_any_source(&event) };
+        let matched = if routed {
+            matcher.matches(&event, [Source { category, product, service }])
+        } else {
+            matcher.matches_any_source(&event)
+        };
         let matched = matched.to_vec();
         for index in matched {
             let rule = matcher.rules().rule(index);
-            writeln!(out, r#"{{"rule_title":{:?},"rule_id":{:?}}}"#, rule.title, rule.key()).map_err(|e| e.to_string())?;
+            writeln!(out, r#"{{"rule_title":{:?},"rule_id":{:?}}}"#, rule.title, rule.key())
+                .map_err(|e| e.to_string())?;
         }
     }
     Ok(())
@@ -156,7 +167,7 @@ impl Chunks {
         chunk.clear();
         chunk.append(&mut self.rest);
         loop {
-            let read = self.file.by_ref().take(BYTES as u64).read_to_end(chunk)?;
+            let read = Read::by_ref(&mut self.file).take(BYTES as u64).read_to_end(chunk)?;
             match chunk.iter().rposition(|b| *b == b'\n') {
                 Some(end) => {
                     self.rest = chunk.split_off(end + 1);

@@ -21,8 +21,12 @@ impl Run {
     pub(crate) fn of(program: &Path, arguments: &[&Path]) -> Anything<Run> {
         let before = children_cpu_s()?;
         let start = Instant::now();
-        let mut child =
-            Command::new(program).args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+        let mut child = Command::new(program)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
         let mut memory_kb = 0;
         let status = loop {
             if let Some(status) = child.try_wait()? {
