@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use super::Anything;
@@ -27,14 +28,19 @@ impl Run {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()?;
-        let mut memory_kb = 0;
-        let status = loop {
-            if let Some(status) = child.try_wait()? {
-                break status;
+        let (ended, waiting) = mpsc::channel::<()>();
+        let id = child.id();
+        // The most memory it had is known only while it runs, so it is asked until then.
+        let watch = std::thread::spawn(move || {
+            let mut most = 0;
+            while waiting.recv_timeout(Duration::from_millis(10)) == Err(mpsc::RecvTimeoutError::Timeout) {
+                most = most.max(peak_kb(id).unwrap_or(0));
             }
-            memory_kb = memory_kb.max(peak_kb(child.id()).unwrap_or(0));
-            std::thread::sleep(Duration::from_millis(10));
-        };
+            most
+        });
+        let status = child.wait()?;
+        drop(ended);
+        let memory_kb = watch.join().map_err(|_| "watching its memory failed")?;
         if !status.success() {
             return Err(format!("{} ended with {status}", program.display()).into());
         }
