@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::{Body, HttpBody};
+use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
@@ -133,6 +133,8 @@ fn is_json(headers: &HeaderMap) -> bool {
 pub(crate) struct Receiving {
     max: usize,
     memory: Option<Arc<Semaphore>>,
+    /// Whether the client waits for a word before it sends the body.
+    asks_first: bool,
 }
 
 /// A body, and the memory it stands for.
@@ -145,12 +147,17 @@ pub(crate) struct Received {
 
 impl Receiving {
     pub(crate) fn new(max: usize) -> Receiving {
-        Receiving { max, memory: None }
+        Receiving { max, memory: None, asks_first: false }
     }
 
     /// Takes a permit for each KiB that came, so that many clients together can not take all memory.
     pub(crate) fn within(self, memory: &Arc<Semaphore>) -> Receiving {
         Receiving { memory: Some(Arc::clone(memory)), ..self }
+    }
+
+    /// Takes note of how the client sends: one that asks before it does is refused without its body.
+    pub(crate) fn from(self, headers: &HeaderMap) -> Receiving {
+        Receiving { asks_first: headers.contains_key(header::EXPECT), ..self }
     }
 
     /// Receives a whole body.
@@ -164,17 +171,17 @@ impl Receiving {
 
     async fn frames(self, mut body: Body) -> Result<Received, Problem> {
         if body.size_hint().lower() > self.max as u64 {
+            self.drop_rest(&mut body, 0).await;
             return Err(self.too_large());
         }
         let mut received = Received { bytes: Vec::new(), memory: None };
         let mut held = 0;
         loop {
-            let frame = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx));
-            let frame = tokio::time::timeout(limits::BODY_PAUSE, frame).await;
-            let Some(frame) = frame.map_err(|_| too_slow(limits::BODY_PAUSE))? else { return Ok(received) };
-            let frame = frame.map_err(|_| Problem::bad_request("the body was cut off"))?;
-            let Ok(data) = frame.into_data() else { continue };
+            let Some(data) = data_of(&mut body).await? else { return Ok(received) };
             if received.bytes.len() + data.len() > self.max {
+                let read = received.bytes.len() + data.len();
+                drop(received);
+                self.drop_rest(&mut body, read).await;
                 return Err(self.too_large());
             }
             received.bytes.extend_from_slice(&data);
@@ -191,9 +198,36 @@ impl Receiving {
         }
     }
 
+    /// Reads what is left of a body that is too large, and drops it: a client that is still sending when the
+    /// connection closes never reads why.
+    async fn drop_rest(&self, body: &mut Body, mut read: usize) {
+        let most = self.max * limits::DROPPED_FACTOR;
+        if self.asks_first || body.size_hint().lower() > most as u64 {
+            return;
+        }
+        while read <= most
+            && let Ok(Some(data)) = data_of(body).await
+        {
+            read += data.len();
+        }
+    }
+
     fn too_large(&self) -> Problem {
         Problem::new(Kind::TooLarge, format!("the body is larger than {} bytes; send it in parts", self.max))
             .with("bytes_max", self.max)
+    }
+}
+
+/// The next piece of a body; `None` at its end.
+async fn data_of(body: &mut Body) -> Result<Option<Bytes>, Problem> {
+    loop {
+        let frame = poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx));
+        let frame = tokio::time::timeout(limits::BODY_PAUSE, frame).await;
+        let Some(frame) = frame.map_err(|_| too_slow(limits::BODY_PAUSE))? else { return Ok(None) };
+        let frame = frame.map_err(|_| Problem::bad_request("the body was cut off"))?;
+        if let Ok(data) = frame.into_data() {
+            return Ok(Some(data));
+        }
     }
 }
 

@@ -31,6 +31,10 @@ pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Most bytes of a body of events, packed or not: 32 batches of 1,024 events of 1 KiB.
 pub const EVENT_BODY_BYTES_MAX: usize = 32 * 1024 * 1024;
 
+/// How many times as long as allowed a body may be to be read to its end, and dropped, so that its sender gets to
+/// read the answer. Nobody sends four times too much by mistake and waits for a reason.
+pub const DROPPED_FACTOR: usize = 4;
+
 /// Most bytes of all bodies of events that are being received or worked on. Each costs up to three times
 /// as much again while it is split and read, so this is about 1 GiB at worst.
 pub const EVENT_BODIES_BYTES_MAX: usize = 8 * EVENT_BODY_BYTES_MAX;

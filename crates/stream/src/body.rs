@@ -32,10 +32,17 @@ pub enum BodyError {
     /// Its `Content-Encoding` is neither `gzip` nor `identity`.
     #[error("content encoding {0:?} is not understood; use gzip or identity")]
     UnknownEncoding(String),
-    /// It is no gzip, or not a whole one.
+    /// It is no gzip, or a damaged one.
     #[error("the body can not be unpacked: {0}")]
     BadGzip(String),
+    /// It ends within a gzip. What came is not kept, for its checksum did not: a sender that sends it again would
+    /// send those events twice. Sending it again helps.
+    #[error("the gzip ends before it is whole; nothing of it was kept: send all of it again")]
+    TornGzip,
 }
+
+/// How every gzip begins (RFC 1952, section 2.3.1).
+const GZIP: [u8; 2] = [0x1f, 0x8b];
 
 /// Splits the body of a request into events, all of them from `origin`.
 ///
@@ -56,6 +63,7 @@ pub fn split_body(
     let json_only = content_type.is_some_and(is_json);
     match content_encoding.map(str::trim).unwrap_or_default().to_ascii_lowercase().as_str() {
         "" | "identity" => split(bytes, json_only, origin),
+        "gzip" | "x-gzip" if !bytes.starts_with(&GZIP) => Err(BodyError::BadGzip("it does not begin as a gzip".into())),
         "gzip" | "x-gzip" => {
             let mut unpacked = Unpacked { input: MultiGzDecoder::new(bytes), left: BODY_BYTES_MAX, fault: None };
             let body = split(&mut unpacked, json_only, origin);
@@ -115,6 +123,7 @@ impl<R: Read> Read for Unpacked<R> {
                 return Ok(n);
             }
             Err(e) if e.kind() == io::ErrorKind::Interrupted => return Err(e),
+            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => self.fault = Some(BodyError::TornGzip),
             Err(e) => self.fault = Some(BodyError::BadGzip(e.to_string())),
         }
         Ok(0)

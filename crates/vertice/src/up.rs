@@ -1,6 +1,7 @@
 //! `vertice up`: configure, open, announce, run, drain.
 
 use std::io::{IsTerminal as _, Write as _};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -59,7 +60,6 @@ impl Opened {
         let clock = Arc::new(Clock::start());
         let store = open(config, &clock)?;
         let content = Arc::new(load(config)?);
-        first_key(&store)?;
         let engine = recover(&store, &content)?;
         put_in_force(&store, &engine, &content)?;
         Ok(Opened { clock, store, content, engine })
@@ -71,7 +71,7 @@ async fn serve(config: &Config, opened: Opened) -> Result<()> {
     // Taken before it is said to be ready, or a signal in between would not be a drain.
     let told = told_to_stop()?;
     let listener = TcpListener::bind(config.server.listen).await;
-    let listener = listener.with_context(|| format!("listening on {}", config.server.listen))?;
+    let listener = listener.with_context(|| not_listening(config.server.listen))?;
     let address = listener.local_addr()?;
     let metrics = Arc::new(Metrics::new(&store));
     let (content_in_force, content_seen) = watch::channel(Arc::clone(&content));
@@ -85,6 +85,9 @@ async fn serve(config: &Config, opened: Opened) -> Result<()> {
     let local = if config.sources.local { find_local() } else { Discovered::default() };
     let mut sources = sources::start(&rim, &config.sources, &local.sources).await?;
 
+    // Shown once, so only when nothing that a newcomer meets can fail any more.
+    let keeper = store.clone();
+    tokio::task::spawn_blocking(move || first_key(&keeper)).await.context("making the first API key")??;
     let standing = Arc::clone(&rim.standing);
     let now = Arc::clone(&clock);
     let api = Api {
@@ -123,6 +126,10 @@ async fn serve(config: &Config, opened: Opened) -> Result<()> {
     // Also ends a pipeline that waits for space on the disk.
     let closed = tokio::task::spawn_blocking(move || store.close()).await.context("closing the store")?;
     finished.and(Ok(closed?))
+}
+
+fn not_listening(address: SocketAddr) -> String {
+    format!("listening on {address} (choose another address with --listen)")
 }
 
 /// What is told to end, in this order; all at once when starting fails half-way.
@@ -319,7 +326,7 @@ fn split(
         match e {
             BodyError::TooLarge | BodyError::TooMany => SplitError::TooLarge(text),
             BodyError::UnknownEncoding(_) => SplitError::UnknownEncoding(text),
-            BodyError::BadGzip(_) => SplitError::BadEncoding(text),
+            BodyError::BadGzip(_) | BodyError::TornGzip => SplitError::BadEncoding(text),
         }
     })?;
     let refused = body.refused.into_iter().map(|r| RefusedLine { number: r.number, reason: r.reason }).collect();

@@ -82,7 +82,8 @@ pub(crate) async fn accept(
     let key = idempotency_key(&parts.headers, caller.as_ref())?;
     let kind = readable_type(&parts.headers)?;
     let encoding = text_of(&parts.headers, header::CONTENT_ENCODING)?;
-    let received = Receiving::new(limits::EVENT_BODY_BYTES_MAX).within(&api.bodies).receive(body).await?;
+    let receiving = Receiving::new(limits::EVENT_BODY_BYTES_MAX).within(&api.bodies).from(&parts.headers);
+    let received = receiving.receive(body).await?;
     if received.bytes.is_empty() {
         return Err(Problem::bad_request("the body is empty; send events as JSON, NDJSON or lines of text"));
     }

@@ -277,7 +277,7 @@ fn split(
         match e {
             BodyError::TooLarge | BodyError::TooMany => SplitError::TooLarge(detail),
             BodyError::UnknownEncoding(_) => SplitError::UnknownEncoding(detail),
-            BodyError::BadGzip(_) => SplitError::BadEncoding(detail),
+            BodyError::BadGzip(_) | BodyError::TornGzip => SplitError::BadEncoding(detail),
         }
     })?;
     let refused = body.refused.into_iter().map(|r| RefusedLine { number: r.number, reason: r.reason });

@@ -48,7 +48,8 @@ fn gzip_is_unpacked_and_a_bad_one_named() {
     let two = [packed.clone(), gzip(b"\n{}")].concat();
     assert_eq!(split(&two, JSON, Some("x-gzip")).unwrap().events.len(), 3);
     for bad in [&packed[..packed.len() - 4], &packed[..12], b"{}", b""] {
-        assert!(matches!(split(bad, JSON, Some("gzip")), Err(BodyError::BadGzip(_))), "{bad:?}");
+        let refused = split(bad, JSON, Some("gzip"));
+        assert!(matches!(refused, Err(BodyError::BadGzip(_) | BodyError::TornGzip)), "{bad:?}: {refused:?}");
     }
     assert_eq!(split(b"{}", JSON, Some("br")).unwrap_err(), BodyError::UnknownEncoding("br".into()));
     assert_eq!(split(b"{}", JSON, Some("identity")).unwrap().events.len(), 1);

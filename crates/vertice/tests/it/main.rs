@@ -1,8 +1,18 @@
 //! The binary, as its users run it.
 
 #[cfg(test)]
+mod bad_input;
+#[cfg(test)]
+mod clock;
+#[cfg(test)]
+mod disk;
+#[cfg(test)]
 mod kill;
+#[cfg(test)]
+mod newcomer;
 #[cfg(test)]
 mod process;
 #[cfg(test)]
 mod sources;
+#[cfg(test)]
+mod world;

@@ -33,7 +33,13 @@ impl Server {
 
     /// As [`Server::start`], with further arguments.
     pub fn start_with(data: &Path, arguments: &[&str]) -> Server {
-        let mut child = vertice()
+        Server::start_as(data, arguments, |command| command)
+    }
+
+    /// As [`Server::start_with`], in other surroundings.
+    pub fn start_as(data: &Path, arguments: &[&str], surround: impl FnOnce(&mut Command) -> &mut Command) -> Server {
+        let mut command = vertice();
+        command
             .args(["up", "--no-local-sources", "--listen", "127.0.0.1:0", "--data"])
             .arg(data)
             .args(arguments)
@@ -41,9 +47,8 @@ impl Server {
             .env("VERTICE_LOG", "warn")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
-            .spawn()
-            .expect("the binary starts");
+            .stderr(Stdio::inherit());
+        let mut child = surround(&mut command).spawn().expect("the binary starts");
         let mut line = String::new();
         BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("it says something");
         let url = line.split_whitespace().find(|w| w.starts_with("http://"));
@@ -68,6 +73,18 @@ impl Server {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it is there");
         self.child.wait().expect("it ends").code()
+    }
+
+    /// Waits until it has ended by itself and returns the exit code.
+    pub fn ended(mut self) -> Option<i32> {
+        self.child.wait().expect("it ends").code()
+    }
+
+    /// The most memory that it has had so far, in MiB.
+    pub fn memory_peak_mib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it runs");
+        let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).expect("Linux tells");
+        line.split_whitespace().next().and_then(|kib| kib.parse::<u64>().ok()).expect("a number") / 1_024
     }
 
     /// POSTs a body and returns the status and the answer; `None` when the connection broke.
