@@ -6,6 +6,7 @@
 //! The stages ([`normalize`], [`detect`], [`gather`], [`decide`]) do not import each other; only
 //! `engine.rs` composes them.
 
+pub mod cases;
 pub mod content;
 pub mod decide;
 pub mod detect;

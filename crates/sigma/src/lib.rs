@@ -64,6 +64,7 @@
 //! | `group-by`, `timespan`, `aliases`, `generate`, correlations over correlations | `correlations::event_count_fires_once_within_its_timespan` and those after it |
 //! | late events | `windows::any_order_of_any_kind_fires_what_order_fires`, `correlations::late_events_take_their_place` |
 //! | bounded state | `windows::too_many_events_are_taken_from_the_correlation_that_holds_most`, `windows::a_full_group_counts_what_it_still_holds` |
+//! | what a rule hardly means | `lints::*` |
 //! | all of it against a slow second implementation | `oracle::the_crate_agrees_with_the_oracle` |
 //! | events from JSON, checked as `serde_json` checks them | `json::agrees_with_serde_json` |
 //! | public rules and cases | `conformance::every_public_rule_compiles`, `conformance::every_public_case_fires_its_rule` |
@@ -103,6 +104,7 @@ mod group;
 mod index;
 pub mod json;
 pub mod limits;
+mod lint;
 mod literal;
 mod matcher;
 mod memo;
@@ -124,6 +126,7 @@ pub use detection::Placeholders;
 pub use error::RuleError;
 pub use event::{Event, Source, Value, unescape};
 pub use explain::Matched;
+pub use lint::lint;
 pub use matcher::Matcher;
 pub use rule::{Level, LogSource, Related, Rule, RuleIndex, Status};
 pub use set::RuleSet;

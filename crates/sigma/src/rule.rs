@@ -162,7 +162,7 @@ impl Rule {
 }
 
 /// Attributes that Sigma defines; all others are custom.
-const KNOWN: [&str; 24] = [
+pub(crate) const KNOWN: [&str; 24] = [
     "title",
     "id",
     "name",

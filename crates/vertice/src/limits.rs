@@ -53,6 +53,9 @@ pub const CLOCK_BEHIND_S: u64 = 60;
 /// Refused files that the doctor names one by one; the checks name them all.
 pub const REFUSALS_DOCTOR: usize = 5;
 
+/// Most days that a back-test counts apart: ten years. Events may claim any day, and the rest is counted together.
+pub const BACKTEST_DAYS_MAX: usize = 3_660;
+
 /// Batches that a source may hand over before the first is kept: one is being written, one is ready.
 pub const SOURCE_BATCHES_WAITING: usize = 2;
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use vertice_model::{Detection, DetectionId, Entity, Event, LogSource, Matched, Position, Severity, Timestamp};
-use vertice_sigma::{Correlator, Fired, RuleIndex, RuleSet, Source};
+use vertice_sigma::{Correlator, Fired, RuleIndex, RuleSet, Source, Verdict};
 
 use crate::content::{ContentError, ContentFile};
 use crate::limits;
@@ -68,6 +68,21 @@ impl Rules {
     #[must_use]
     pub fn attributes(&self, rule: RuleIndex) -> &Attributes {
         &self.attributes[rule.number()]
+    }
+
+    /// Whether a rule is for the logs that the event comes from.
+    #[must_use]
+    pub fn concerns(&self, rule: RuleIndex, event: &Event) -> bool {
+        let wanted = &self.set.rule(rule).log_source;
+        // Of no log source is an event that no mapping gave one; a rule that names nothing is for it too.
+        event.log_sources.iter().any(|given| wanted.concerns(source(given))) || wanted.concerns(Source::default())
+    }
+
+    /// Every condition of a rule, and whether it holds of the event whatever log that comes from; `None` of a
+    /// correlation.
+    #[must_use]
+    pub fn verdict(&self, rule: RuleIndex, event: &Event) -> Option<Verdict> {
+        self.set.verdict(rule, &View(event))
     }
 
     /// The rules that match the event by itself.

@@ -11,8 +11,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use vertice_engine::{Content, ContentFile, EffectKind, Engine, Input, Record, RefusedEvent, Stamp};
-use vertice_model::{Detection, Position, RawEvent, Severity, Tactic, Technique, Threat, ThreatId, Timestamp};
+use vertice_engine::cases::Played;
+use vertice_engine::{Content, ContentFile};
+use vertice_model::{Severity, Tactic, Technique, Timestamp};
 
 const CONTENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../content");
 
@@ -20,39 +21,9 @@ const CONTENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../content");
 const CLASSES: [&str; 4] =
     ["brute_force_detected", "data_exfiltration_detected", "lateral_movement_detected", "malware_detected"];
 
-/// What came of a story.
-#[derive(Default)]
-struct Outcome {
-    detections: Vec<Detection>,
-    /// Threats as they stood at the end.
-    threats: BTreeMap<ThreatId, Threat>,
-    refused: Vec<RefusedEvent>,
-}
-
 /// Plays lines to a fresh engine with the shipped content, one log position each.
-fn play<'l>(now: Timestamp, lines: impl IntoIterator<Item = &'l str>) -> Outcome {
-    let mut engine = Engine::default();
-    let content = Input::Content(Arc::clone(shipped()));
-    let mut outcome = Outcome::default();
-    let (mut position, origin) = (Position(1), Arc::<str>::from("story"));
-    let events = lines
-        .into_iter()
-        .map(|line| Input::Events(vec![RawEvent { origin: Arc::clone(&origin), line: line.to_owned() }]));
-    for input in std::iter::once(content).chain(events) {
-        for effect in engine.apply(Stamp { position, now }, &input) {
-            match effect.kind {
-                EffectKind::Publish(Record::Detection(detection)) => outcome.detections.push(detection),
-                EffectKind::Publish(Record::Threat(threat)) => {
-                    outcome.threats.insert(threat.threat_id, threat);
-                }
-                EffectKind::Publish(Record::Refused(refused)) => outcome.refused.push(refused),
-                EffectKind::Publish(Record::Run(_) | Record::Question(_) | Record::Containment(_))
-                | EffectKind::Ask(_) => {}
-            }
-        }
-        position = engine.next();
-    }
-    outcome
+fn play<'l>(now: Timestamp, lines: impl IntoIterator<Item = &'l str>) -> Played {
+    vertice_engine::cases::play(shipped(), now, lines)
 }
 
 /// The rules and mappings of this repository, compiled once.

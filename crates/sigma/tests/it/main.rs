@@ -4,6 +4,7 @@ mod conformance;
 mod correlations;
 mod json;
 mod language;
+mod lints;
 mod mutation;
 mod oracle;
 mod random;

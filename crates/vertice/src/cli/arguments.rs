@@ -130,7 +130,8 @@ impl ReplayArguments {
 }
 
 impl ContentArguments {
-    fn over(&self, config: &mut Config) {
+    /// Puts them over the configuration: lists grow.
+    pub fn over(&self, config: &mut Config) {
         config.content.rules.extend(self.rules.iter().cloned());
         config.content.dirs.extend(self.content.iter().cloned());
     }

@@ -176,6 +176,9 @@ impl Client {
     }
 }
 
+/// The kind of problem that refused content is.
+const CONTENT_REFUSED: &str = "urn:vertice:problem:content-refused";
+
 /// The header that the key goes into.
 const KEY: &str = "authorization";
 
@@ -196,6 +199,7 @@ fn refusal(path: &str, status: StatusCode, retry_after: Option<&str>, body: &str
     }
     match status {
         StatusCode::NOT_FOUND => Failure::NotFound(text),
+        _ if member("type") == Some(CONTENT_REFUSED) => Failure::Content(text),
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
             Failure::Refused(format!("{text}\nThe key of the first start goes into VERTICE_API_KEY."))
         }

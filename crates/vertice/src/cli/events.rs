@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::client::Client;
 use super::output::{Out, Table, Tint};
 use super::records::{List, Paging, entity, facts, show, text, time, time_cell, words};
+use super::rules::source_words;
 
 const PATH: &str = "/api/v1/events";
 
@@ -114,9 +115,8 @@ pub fn print(record: &Value, out: &mut Out) -> Result<()> {
 /// Sigma log sources in a line, such as `windows/sysmon registry_set`.
 pub fn log_sources(event: &Value) -> String {
     let one = |s: &Value| {
-        let product: Vec<String> =
-            [text(s, "/product"), text(s, "/service")].into_iter().filter(|t| !t.is_empty()).collect();
-        format!("{} {}", product.join("/"), text(s, "/category")).trim().to_owned()
+        let parts = ["/product", "/service", "/category"].map(|part| text(s, part));
+        source_words(parts.each_ref().map(String::as_str))
     };
     super::records::items(event, "/log_sources").iter().map(one).collect::<Vec<_>>().join(", ")
 }

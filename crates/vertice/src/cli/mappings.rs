@@ -14,7 +14,7 @@ use vertice_stream::{Item, Progress};
 
 use super::Failure;
 use super::client::Client;
-use super::content::{self, CheckVerb, Kind};
+use super::content::{self, CheckVerb};
 use super::events::{fields, log_sources};
 use super::output::{Format, Out, Tint};
 use super::records::{entity, facts, text, time};
@@ -51,7 +51,7 @@ pub struct TryArguments {
 pub fn run(verb: Verb, client: &Client, now: Timestamp, out: &mut Out) -> Result<()> {
     match verb {
         Verb::List => content::mappings(client, out),
-        Verb::Check(check) => check.run(Kind::Mappings, out),
+        Verb::Check(check) => check.run("mappings", out),
         Verb::Try(arguments) => attempt(&arguments, now, &mut std::io::stdin().lock(), out),
     }
 }

@@ -18,6 +18,7 @@ mod mappings;
 mod output;
 mod records;
 mod responses;
+mod rules;
 mod server;
 mod threats;
 mod tree;
@@ -126,7 +127,7 @@ enum Ask {
     Watch,
     /// What is looked for
     #[command(subcommand)]
-    Rules(content::RulesVerb),
+    Rules(rules::Verb),
     /// What is done about it
     #[command(subcommand)]
     Playbooks(content::PlaybooksVerb),
@@ -239,7 +240,7 @@ impl Global {
             Ask::Events(verb) => events::run(verb, &client, out),
             Ask::Deadletter(verb) => server::deadletter(&verb, &client, out),
             Ask::Watch => watch::run(&client, out),
-            Ask::Rules(verb) => content::rules(verb, &client, out),
+            Ask::Rules(verb) => rules::run(verb, &client, || self.configuration(), out),
             Ask::Playbooks(verb) => content::playbooks(verb, &client, out),
             Ask::Mappings(verb) => mappings::run(verb, &client, clock::wall(), out),
             Ask::Config(verb) => config::run(verb, self.config.as_deref(), || self.configuration(), out),

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::Deserialize;
 use vertice_model::{Severity, ThreatState, Timestamp};
 
-use super::{CLASSES, CONTENT, Outcome, play, read};
+use super::{CLASSES, CONTENT, Played, play, read};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -33,7 +33,7 @@ fn demo() -> Demo {
 }
 
 /// Plays those lines of the demonstration that `wanted` names, as if it had begun at [`START`].
-fn told(demo: &Demo, wanted: impl Fn(&Line) -> bool) -> Outcome {
+fn told(demo: &Demo, wanted: impl Fn(&Line) -> bool) -> Played {
     let lines: Vec<String> = demo.lines.iter().filter(|line| wanted(line)).map(filled).collect();
     play("2026-03-02T09:30:00Z".parse().unwrap(), lines.iter().map(String::as_str))
 }
