@@ -20,6 +20,9 @@ use crate::time::{TimePart, part_of};
 /// Texts that one SIMD search can look for with few false alarms: the masks of `Teddy` have eight buckets.
 const GATE_TEXTS_MAX: usize = 64;
 
+/// Shortest text that is looked for among escapes.
+const ESCAPED_GATE_BYTES_MIN: usize = 3;
+
 /// Texts for which the automaton may be a table, of some 1 KB a text, which reads a byte in a nanosecond; more would
 /// not fit the processor's cache.
 const DFA_TEXTS_MAX: usize = 512;
@@ -35,6 +38,8 @@ pub(crate) struct Column {
     texts: Option<AhoCorasick>,
     /// Whether any of the texts is there at all, if they are few enough to be looked for together by SIMD (Teddy).
     gate: Option<Searcher>,
+    /// The same for texts with the escapes of JSON.
+    escaped_gate: Option<Searcher>,
     sights: Vec<Vec<Sight>>,
     /// Atoms that are tried on every value, for nothing shows before that they cannot hold.
     tried: Vec<u32>,
@@ -135,6 +140,11 @@ impl Draft {
         let automaton = AhoCorasick::builder().match_kind(MatchKind::Standard).kind(Some(kind)).build(patterns());
         if texts.len() <= GATE_TEXTS_MAX {
             column.gate = packed::Builder::new().extend(patterns()).build();
+            let seen: Option<Vec<&str>> = patterns().map(|text| unescaped_part(text)).collect();
+            if let Some(mut seen) = seen.filter(|_| !outright && column.whole.is_empty()) {
+                seen.extend(HIDING);
+                column.escaped_gate = packed::Builder::new().extend(seen).build();
+            }
         }
         match automaton {
             Ok(automaton) => {
@@ -146,6 +156,17 @@ impl Draft {
         }
         column
     }
+}
+
+/// How the escapes begin, folded, that may stand for a character of ASCII once that is folded: for one itself, for `İ`,
+/// and for the sign of Kelvin.
+const HIDING: [&str; 3] = [r"\u00", r"\u0130", r"\u212a"];
+
+/// The longest part of a folded text that stands in JSON as it is, unless it is [`HIDING`]; `None` if it is so short
+/// that it would be nearly everywhere.
+fn unescaped_part(text: &str) -> Option<&str> {
+    let escapable = |c: char| !c.is_ascii() || c.is_ascii_control() || matches!(c, '"' | '\\' | '/');
+    text.split(escapable).max_by_key(|part| part.len()).filter(|part| part.len() >= ESCAPED_GATE_BYTES_MIN)
 }
 
 impl Sight {
@@ -193,6 +214,11 @@ impl Column {
         self.typed(text.get(true), found);
     }
 
+    /// Whether any atom may hold of a text, given it folded, but with the escapes of JSON.
+    pub(crate) fn minds_escaped(&self, folded: &str) -> bool {
+        self.escaped_gate.as_ref().is_none_or(|gate| gate.find(folded).is_some())
+    }
+
     /// Whether any atom may hold of a value, by its length and kind alone.
     pub(crate) fn minds(&self, value: Value<'_>) -> bool {
         match value {
@@ -222,6 +248,45 @@ impl Column {
             if part_of(text, *part).is_some_and(|found| compare.holds(Number::Whole(found), *to)) {
                 found.push(*atom);
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::unescape;
+
+    #[test]
+    fn no_other_character_folds_to_ascii() {
+        let hidden = |c: &char| !c.is_ascii() && c.to_lowercase().any(|lower| lower.is_ascii());
+        let found: Vec<String> =
+            ('\0'..=char::MAX).filter(hidden).map(|c| format!("\\u{:04x}", u32::from(c))).collect();
+        assert_eq!(found, HIDING[1..]);
+    }
+
+    #[test]
+    fn a_text_is_not_passed_over_for_its_escapes() {
+        let mut draft = Draft::default();
+        for (atom, word) in ["kerberos::golden", r"evil\tool", "/etc/shadow"].iter().enumerate() {
+            let matcher = Matcher::Contains((*word).to_owned());
+            draft.add(atom as u32, &Test::Text { matcher, cased: false });
+        }
+        let column = draft.finish();
+        assert!(column.escaped_gate.is_some());
+        for (escaped, minds) in [
+            (r"x\r\nKERBEROS::golden", true),
+            (r"\u006berberos::golden", true),
+            (r"\u212Aerberos::golden", true),
+            (r"c:\\Evil\\Tool.exe", true),
+            (r"\/etc\/shadow", true),
+            (r"c:\\users\\ana\r\n", false),
+            (r"\u20ac", false),
+        ] {
+            assert_eq!(column.minds_escaped(&fold(escaped)), minds, "{escaped}");
+            let folded = fold(&unescape(escaped)).into_owned();
+            let holds = ["kerberos::golden", r"evil\tool", "/etc/shadow"].iter().any(|word| folded.contains(word));
+            assert!(minds || !holds, "{escaped}");
         }
     }
 }

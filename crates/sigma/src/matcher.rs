@@ -185,6 +185,7 @@ impl<R: Deref<Target = RuleSet>> Matcher<R> {
             if let Some(field) = field {
                 facts.value(field, value);
             }
+            let field = field.filter(|field| atoms.column(*field).minds(value));
             let keywords = keywords.filter(|(_, keywords)| keywords.minds(value));
             if field.is_some() || keywords.is_some() {
                 facts.look(atoms, memo, live, (field, keywords), value);
@@ -267,7 +268,17 @@ impl Facts {
             Value::Int(n) => (decimal(n, &mut digits), false),
             Value::Float(x) => return self.find_out(atoms, live, asked, (&x.to_string(), false), |_| ()),
         };
-        if asked.0.is_none() && text.len() > KEYWORDS_ALONE_BYTES_MAX {
+        if let (None, Some((_, keywords))) = asked
+            && text.len() > KEYWORDS_ALONE_BYTES_MAX
+        {
+            if escaped {
+                let folded = &mut self.scratch.folded;
+                folded.clear();
+                fold_into(text, folded);
+                if !keywords.minds_escaped(folded) {
+                    return;
+                }
+            }
             return self.find_out(atoms, live, asked, (text, escaped), |_| ());
         }
         let place = asked.0.unwrap_or(atoms.fields()) + asked.1.map_or(0, |(n, _)| n + 1) * (atoms.fields() + 1);

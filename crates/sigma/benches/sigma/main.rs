@@ -137,7 +137,10 @@ fn match_chunk(
 ) -> Result<(), String> {
     let text = std::str::from_utf8(chunk).map_err(|e| e.to_string())?;
     let mut event = JsonEvent::default();
-    for line in text.lines() {
+    let mut rest = text;
+    while let Some(end) = memchr::memchr(b'\n', rest.as_bytes()) {
+        let line = &rest[..end];
+        rest = &rest[end + 1..];
         event.read(line).map_err(|e| e.to_string())?;
         let mut parts = [None; 3];
         event.each(&mut |name, value| {
@@ -174,7 +177,7 @@ impl Chunks {
         chunk.append(&mut self.rest);
         loop {
             let read = Read::by_ref(&mut self.file).take(BYTES as u64).read_to_end(chunk)?;
-            match chunk.iter().rposition(|b| *b == b'\n') {
+            match memchr::memrchr(b'\n', chunk) {
                 Some(end) => {
                     self.rest = chunk.split_off(end + 1);
                     return Ok(true);
