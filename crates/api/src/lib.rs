@@ -17,6 +17,7 @@ mod read;
 mod routes;
 mod serve;
 
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
@@ -25,9 +26,9 @@ use axum::middleware;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
-use vertice_engine::Content;
+use vertice_engine::{Content, ContentError};
 use vertice_model::Timestamp;
-use vertice_store::{Clock, Store};
+use vertice_store::{Clock, Store, SubmitError};
 
 pub use intake::{RefusedLine, Split, SplitBody, SplitError};
 pub use keys::{Access, KeyPolicy, NewKey, digest};
@@ -52,6 +53,10 @@ pub struct Api {
     pub split: Split,
     /// The sources of events as they stand.
     pub sources: Arc<dyn Fn() -> Vec<Source> + Send + Sync>,
+    /// Reads the content again.
+    pub reload: Reload,
+    /// What came of the last time that it was read again; `None` since the start.
+    pub last_reload: watch::Receiver<Option<LastReload>>,
     /// The version of the program.
     pub version: &'static str,
     /// Ends live streams.
@@ -71,6 +76,52 @@ pub struct Source {
     pub events: u64,
     /// Events refused of it.
     pub refused: u64,
+}
+
+/// Reads the content again, and puts it in force if all of it can be used. Given who asks for it.
+pub type Reload = Arc<dyn Fn(String) -> Reloading + Send + Sync>;
+
+/// What comes of a [`Reload`].
+pub type Reloading = Pin<Box<dyn Future<Output = Result<Reloaded, ReloadError>> + Send>>;
+
+/// Content that was read again.
+#[derive(Debug)]
+pub struct Reloaded {
+    /// Whether it says something else than before.
+    pub changed: bool,
+    /// It, as it is in force now.
+    pub content: Arc<Content>,
+}
+
+/// Why content is not in force that was read again. What was in force still is.
+#[derive(Debug, thiserror::Error)]
+pub enum ReloadError {
+    /// Files that could be used before, or are new, can not be.
+    #[error("{}", first_of(.0))]
+    Refused(Vec<ContentError>),
+    /// It could not be read.
+    #[error("{0}")]
+    Failed(String),
+    /// The log could not take it.
+    #[error("writing it to the log: {0}")]
+    Log(SubmitError),
+}
+
+fn first_of(errors: &[ContentError]) -> String {
+    match errors {
+        [] => "nothing is refused".to_owned(),
+        [one] => one.to_string(),
+        [first, rest @ ..] => format!("{first}; and {} more", rest.len()),
+    }
+}
+
+/// The last time that the content was read again.
+#[derive(Clone, Debug, Deserialize, Serialize, utoipa::ToSchema)]
+pub struct LastReload {
+    /// When.
+    pub at: Timestamp,
+    /// Why it was refused, if it was; then what was in force before still is.
+    pub problem: Option<String>,
 }
 
 /// What all requests share.

@@ -1,11 +1,14 @@
 //! Where content comes from: what is built in, and the directories that the user names.
 
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context as _, Result, bail};
 use include_dir::{Dir, DirEntry, include_dir};
-use vertice_engine::ContentFile;
+use vertice_engine::{Content, ContentFile};
 
+use crate::config::ContentDirs;
 use crate::limits;
 
 static BUILT_IN: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../content");
@@ -46,6 +49,83 @@ pub fn of_kind(kind: &str, path: &Path) -> Result<Vec<ContentFile>> {
     let mut files = Vec::new();
     from_directory(kind, path, &mut files)?;
     Ok(files)
+}
+
+/// Contents that are compiled. What the log gives says the same and is not: compiling it again would take seconds in
+/// which nothing is judged.
+#[derive(Debug)]
+pub struct Ready(Mutex<VecDeque<Arc<Content>>>);
+
+impl Ready {
+    /// One that is compiled.
+    pub fn with(content: Arc<Content>) -> Ready {
+        Ready(Mutex::new(VecDeque::from([content])))
+    }
+
+    /// Keeps a further one; of many the oldest is forgotten.
+    pub fn add(&self, content: Arc<Content>) {
+        let mut ready = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if ready.len() >= limits::CONTENTS_READY_MAX {
+            ready.pop_front();
+        }
+        ready.push_back(content);
+    }
+
+    /// The one that says the same and is compiled, or else the one that was found.
+    pub fn instead_of(&self, found: Arc<Content>) -> Arc<Content> {
+        let ready = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        ready.iter().find(|content| content.digest() == found.digest()).map_or(found, Arc::clone)
+    }
+}
+
+/// The directories of which no file was read, each with what was looked for.
+pub fn nothing_in(dirs: &[PathBuf], rules: &[PathBuf], files: &[ContentFile]) -> Vec<String> {
+    let read = |dir: &Path| {
+        let path =
+            |file: &ContentFile| file.path.split_once(':').is_some_and(|(_, path)| Path::new(path).starts_with(dir));
+        files.iter().any(path)
+    };
+    let of = |dirs: &[PathBuf], wanted: &str| -> Vec<String> {
+        let empty = dirs.iter().filter(|dir| !read(dir));
+        empty.map(|dir| format!("{}: nothing is read there: {wanted}", dir.display())).collect()
+    };
+    let mut told = of(dirs, "it has no .yml file in rules/, mappings/ or playbooks/");
+    told.extend(of(rules, "it has no rule, a file that ends with .yml or .yaml"));
+    told
+}
+
+/// How the content files look from outside: names, lengths and times of change. Equal looks mean equal content, as
+/// far as a look can tell.
+pub fn look(dirs: &ContentDirs) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new();
+    for dir in &dirs.dirs {
+        KINDS.iter().for_each(|kind| look_below(&dir.join(kind), &mut hasher));
+    }
+    dirs.rules.iter().for_each(|dir| look_below(dir, &mut hasher));
+    *hasher.finalize().as_bytes()
+}
+
+fn look_below(path: &Path, hasher: &mut blake3::Hasher) {
+    let mut note = |text: String| {
+        hasher.update(&(text.len() as u64).to_le_bytes());
+        hasher.update(text.as_bytes());
+    };
+    let metadata = match std::fs::metadata(path) {
+        Ok(metadata) => metadata,
+        Err(error) => return note(format!("{} {error}", path.display())),
+    };
+    if !metadata.is_dir() {
+        return note(format!("{} {} {:?}", path.display(), metadata.len(), metadata.modified().ok()));
+    }
+    match std::fs::read_dir(path) {
+        Err(error) => note(format!("{} {error}", path.display())),
+        Ok(entries) => {
+            let mut below: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+            below.sort();
+            below.retain(|path| if path.is_dir() { !path.ends_with("cases") } else { is_content(path) });
+            below.iter().for_each(|path| look_below(path, hasher));
+        }
+    }
 }
 
 /// The built-in files below `folder`, such as `demo`, by path.
@@ -130,6 +210,41 @@ mod tests {
         let names: Vec<_> =
             files[built_in..].iter().map(|f| f.path.replace(&format!("{}", dir.path().display()), "")).collect();
         assert_eq!(names, ["rules:/rules/a/z.yaml", "rules:/rules/b.yml", "mappings:/mappings/m.yml"]);
+    }
+
+    #[test]
+    fn a_look_changes_with_the_files_and_an_empty_directory_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let dirs = |rules: &Path| ContentDirs { dirs: Vec::new(), rules: vec![rules.to_owned()] };
+        let first = look(&dirs(dir.path()));
+        assert_eq!(first, look(&dirs(dir.path())));
+        assert_ne!(first, look(&dirs(&dir.path().join("none"))));
+        let told = nothing_in(&[], &[dir.path().to_owned()], &gather(&[], &[dir.path().to_owned()]).unwrap());
+        assert!(told.len() == 1 && told[0].contains("it has no rule"), "{told:?}");
+        std::fs::File::create(dir.path().join("README.md")).unwrap();
+        assert_eq!(first, look(&dirs(dir.path())), "what is no content does not count");
+        let mut file = std::fs::File::create(dir.path().join("a.yml")).unwrap();
+        let second = look(&dirs(dir.path()));
+        assert_ne!(first, second);
+        std::io::Write::write_all(&mut file, b"x").unwrap();
+        assert_ne!(second, look(&dirs(dir.path())));
+        let rules = [dir.path().to_owned()];
+        assert_eq!(nothing_in(&[], &rules, &gather(&[], &rules).unwrap()), [""; 0]);
+        assert!(nothing_in(&rules, &[], &gather(&rules, &[]).unwrap())[0].contains("mappings/ or playbooks/"));
+    }
+
+    #[test]
+    fn what_is_compiled_is_taken_instead_of_what_says_the_same() {
+        let content = |text: &str| {
+            Arc::new(Content::compile(vec![ContentFile { path: "rules/a.yml".into(), text: text.into() }]))
+        };
+        let (a, b, c) = (content("a"), content("b"), content("c"));
+        let ready = Ready::with(Arc::clone(&a));
+        ready.add(Arc::clone(&b));
+        assert!(Arc::ptr_eq(&ready.instead_of(content("a")), &a) && Arc::ptr_eq(&ready.instead_of(content("b")), &b));
+        assert!(Arc::ptr_eq(&ready.instead_of(Arc::clone(&c)), &c));
+        ready.add(Arc::clone(&c));
+        assert!(!Arc::ptr_eq(&ready.instead_of(content("a")), &a), "only so many are kept");
     }
 
     #[test]

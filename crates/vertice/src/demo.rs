@@ -17,6 +17,7 @@ use vertice_store::{Options, Store, Submission};
 
 use crate::cli::{DemoArguments, plain};
 use crate::clock::Clock;
+use crate::content::Ready;
 use crate::pipeline::{Judged, Pipeline, last_time, put_in_force, recover};
 use crate::{content, limits, pipeline};
 
@@ -56,6 +57,7 @@ pub fn run(arguments: &DemoArguments) -> Result<()> {
     let content = Arc::new(Content::compile(content::gather(&[], &[])?));
     let mut engine = recover(&store, &content)?;
     put_in_force(&store, &engine, &content)?;
+    let ready = Ready::with(content);
     let runtime = pipeline::runtime()?;
     let stop = CancellationToken::new();
     let (tell, effects) = mpsc::channel();
@@ -64,7 +66,7 @@ pub fn run(arguments: &DemoArguments) -> Result<()> {
         let (handle, engine) = (runtime.handle().clone(), &mut engine);
         let pipeline = Pipeline {
             store: &store,
-            content: &content,
+            content: &ready,
             clock: &clock,
             threads: 1,
             observe: &mut observe,

@@ -56,6 +56,16 @@ pub const REFUSALS_DOCTOR: usize = 5;
 /// Most days that a back-test counts apart: ten years. Events may claim any day, and the rest is counted together.
 pub const BACKTEST_DAYS_MAX: usize = 3_660;
 
+/// Contents that are kept compiled: that in force and the one that is about to be.
+pub const CONTENTS_READY_MAX: usize = 2;
+
+/// How often content files are looked at. Two looks that agree make a change, so it takes some four seconds; looking
+/// at 4,000 files takes 10 ms.
+pub const RELOAD_POLL: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// Longest time that a reload waits for judging to get to it: less than a command waits for its answer.
+pub const RELOAD_JUDGED_TIME: std::time::Duration = std::time::Duration::from_secs(20);
+
 /// Batches that a source may hand over before the first is kept: one is being written, one is ready.
 pub const SOURCE_BATCHES_WAITING: usize = 2;
 

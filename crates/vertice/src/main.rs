@@ -8,6 +8,7 @@ mod demo;
 mod limits;
 mod pipeline;
 mod protect;
+mod reload;
 mod replay;
 mod sources;
 mod up;

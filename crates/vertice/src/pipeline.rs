@@ -13,6 +13,7 @@ use vertice_model::{Position, RawEvent, Timestamp};
 use vertice_store::{ReadError, Store, SubmitError};
 
 use crate::clock::Clock;
+use crate::content::Ready;
 use crate::limits;
 
 /// The form of the engine's state in a snapshot. Raised whenever a state of before could not be read or
@@ -33,8 +34,8 @@ pub struct Judged<'a> {
 pub struct Pipeline<'a> {
     /// Where the log is.
     pub store: &'a Store,
-    /// The content of this start, which is compiled.
-    pub content: &'a Arc<Content>,
+    /// The content that is compiled.
+    pub content: &'a Ready,
     /// What tells the time.
     pub clock: &'a Clock,
     /// How many threads screen.
@@ -138,7 +139,7 @@ impl Pipeline<'_> {
                     engine.judge(*stamp, screened)
                 }
                 Input::Content(found) => {
-                    engine.apply(*stamp, &Input::Content(the_same(Arc::clone(found), self.content)))
+                    engine.apply(*stamp, &Input::Content(self.content.instead_of(Arc::clone(found))))
                 }
                 Input::Answer { .. } | Input::Verdict { .. } | Input::Release { .. } | Input::Tick => {
                     engine.apply(*stamp, input)
@@ -255,7 +256,8 @@ mod tests {
         let mut engine = Engine::default();
         let mut observe = |_: Judged<'_>| {};
         let (store, content) = (&store, &content);
-        let pipeline = Pipeline { store, content, clock: &clock, threads: 1, observe: &mut observe, stop };
+        let ready = Ready::with(Arc::clone(content));
+        let pipeline = Pipeline { store, content: &ready, clock: &clock, threads: 1, observe: &mut observe, stop };
         pipeline.run(&mut engine).unwrap();
         assert!(Arc::ptr_eq(engine.content(), content), "what the log gave is what was compiled");
         let again = recover(store, content).unwrap();

@@ -18,6 +18,7 @@ use vertice_stream::{Found, Item, Progress};
 use crate::cli::{Format, ReplayArguments, plain};
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::content::Ready;
 use crate::pipeline::{Judged, Pipeline, last_time, put_in_force, recover};
 use crate::{content, limits, pipeline};
 
@@ -28,7 +29,11 @@ use crate::{content, limits, pipeline};
 /// told on standard error and no failure.
 pub fn run(config: &Config, arguments: &ReplayArguments, format: Format) -> Result<()> {
     let found = found(&arguments.files)?;
-    let content = Arc::new(Content::compile(content::gather(&config.content.dirs, &config.content.rules)?));
+    let files = content::gather(&config.content.dirs, &config.content.rules)?;
+    for told in content::nothing_in(&config.content.dirs, &config.content.rules, &files) {
+        tell(&told);
+    }
+    let content = Arc::new(Content::compile(files));
     for error in &content.refused {
         tell(&format!("refused: {error}"));
     }
@@ -42,6 +47,7 @@ pub fn run(config: &Config, arguments: &ReplayArguments, format: Format) -> Resu
     clock.not_before(last_time(&store)?);
     let mut engine = recover(&store, &content)?;
     put_in_force(&store, &engine, &content)?;
+    let ready = Ready::with(content);
     let before = engine.counts();
     let told_to = store.judged_to();
     let runtime = pipeline::runtime()?;
@@ -52,7 +58,7 @@ pub fn run(config: &Config, arguments: &ReplayArguments, format: Format) -> Resu
     let refused = std::thread::scope(|scope| {
         let pipeline = Pipeline {
             store: &store,
-            content: &content,
+            content: &ready,
             clock: &clock,
             threads: pipeline::threads(),
             observe: &mut observe,

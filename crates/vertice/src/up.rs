@@ -9,11 +9,10 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use vertice_api::{Access, Api, KeyPolicy, Metrics, NewKey, RefusedLine, Serving, SplitBody, SplitError};
-use vertice_engine::{Content, EffectKind, Engine, Record};
+use vertice_engine::{Content, ContentFile, EffectKind, Engine, Record};
 use vertice_model::{StepState, Timestamp};
 use vertice_store::{Options, Store};
 use vertice_stream::{BodyError, Discovered};
@@ -21,9 +20,11 @@ use vertice_stream::{BodyError, Discovered};
 use crate::cli::plain;
 use crate::clock::Clock;
 use crate::config::{Config, KeyRequired};
+use crate::content::Ready;
 use crate::pipeline::{Judged, Pipeline, last_time, put_in_force, recover, threads};
+use crate::reload::Reload;
 use crate::sources::{self, Rim};
-use crate::{content, limits, pipeline, protect};
+use crate::{content, limits, pipeline, protect, reload};
 
 /// The name of the key that the first start makes.
 const FIRST_KEY: &str = "admin";
@@ -51,6 +52,8 @@ pub fn run(config: &Config) -> Result<()> {
 struct Opened {
     clock: Arc<Clock>,
     store: Store,
+    /// How the content files looked.
+    look: [u8; 32],
     content: Arc<Content>,
     engine: Engine,
 }
@@ -59,22 +62,25 @@ impl Opened {
     fn new(config: &Config) -> Result<Opened> {
         let clock = Arc::new(Clock::start());
         let store = open(config, &clock)?;
+        // Before it is read, or a change in between would go unseen.
+        let look = content::look(&config.content);
         let content = Arc::new(load(config)?);
         let engine = recover(&store, &content)?;
         put_in_force(&store, &engine, &content)?;
-        Ok(Opened { clock, store, content, engine })
+        Ok(Opened { clock, store, look, content, engine })
     }
 }
 
 async fn serve(config: &Config, opened: Opened) -> Result<()> {
-    let Opened { clock, store, content, mut engine } = opened;
+    let Opened { clock, store, look, content, mut engine } = opened;
     // Taken before it is said to be ready, or a signal in between would not be a drain.
     let told = told_to_stop()?;
+    let told_to_reload = reload::told_to_reload()?;
     let listener = TcpListener::bind(config.server.listen).await;
     let listener = listener.with_context(|| not_listening(config.server.listen))?;
     let address = listener.local_addr()?;
     let metrics = Arc::new(Metrics::new(&store));
-    let (content_in_force, content_seen) = watch::channel(Arc::clone(&content));
+    let reloading = Arc::new(Reload::new(config, &store, &clock, content));
     let ends = Ends::default();
     let rim = Rim {
         store: store.clone(),
@@ -92,12 +98,14 @@ async fn serve(config: &Config, opened: Opened) -> Result<()> {
     let now = Arc::clone(&clock);
     let api = Api {
         store: store.clone(),
-        content: content_seen,
+        content: reloading.in_force.subscribe(),
         metrics: Arc::clone(&metrics),
         access: Access::new(address, policy(config.server.key_required), &store.api_keys()?),
         clock: Arc::new(move || now.now()),
         split,
         sources: Arc::new(move || standing.lock().map(|s| s.clone()).unwrap_or_default()),
+        reload: asked_to_reload(&reloading),
+        last_reload: reloading.last.subscribe(),
         version: env!("CARGO_PKG_VERSION"),
         stop: ends.api.clone(),
     };
@@ -105,8 +113,10 @@ async fn serve(config: &Config, opened: Opened) -> Result<()> {
         tokio::spawn(vertice_api::serve(listener, vertice_api::router(api), Serving::default(), ends.api.clone()));
     let judging = {
         let (store, clock, stop) = (store.clone(), Arc::clone(&clock), ends.pipeline.clone());
-        tokio::task::spawn_blocking(move || judge(&store, &content, &clock, &metrics, &mut engine, stop))
+        let ready = Arc::clone(&reloading.ready);
+        tokio::task::spawn_blocking(move || judge(&store, &ready, &clock, &metrics, &mut engine, stop))
     };
+    let watching = tokio::spawn(reloading.watch(told_to_reload, look, ends.sources.clone()));
     announce(&format!("vertice is ready on http://{address} (observing: plans are recorded, nothing is changed)"))?;
 
     let ended = until_the_end(told, &store, judging, &mut serving).await;
@@ -122,7 +132,7 @@ async fn serve(config: &Config, opened: Opened) -> Result<()> {
     }
     ends.pipeline.cancel();
     let finished = ended.finish().await;
-    drop(content_in_force);
+    watching.await.context("watching the content")?;
     // Also ends a pipeline that waits for space on the disk.
     let closed = tokio::task::spawn_blocking(move || store.close()).await.context("closing the store")?;
     finished.and(Ok(closed?))
@@ -217,14 +227,32 @@ fn open(config: &Config, clock: &Arc<Clock>) -> Result<Store> {
 
 /// Gathers and compiles the content, and says what was refused of it.
 pub fn load(config: &Config) -> Result<Content> {
-    let mut files = content::gather(&config.content.dirs, &config.content.rules)?;
-    files.push(protect::policy(&config.response, Path::new("/"))?);
+    let files = files(config)?;
+    for told in content::nothing_in(&config.content.dirs, &config.content.rules, &files) {
+        tracing::warn!("{}", plain(&told));
+    }
     let content = Content::compile(files);
     for error in &content.refused {
         tracing::warn!("refused: {}", plain(&error.to_string()));
     }
     tracing::info!(rules = content.rules.set().len(), refused = content.refused.len(), "content is loaded");
     Ok(content)
+}
+
+/// The files that content is made of, and the policy that the configuration makes.
+pub fn files(config: &Config) -> Result<Vec<ContentFile>> {
+    let mut files = content::gather(&config.content.dirs, &config.content.rules)?;
+    files.push(protect::policy(&config.response, Path::new("/"))?);
+    Ok(files)
+}
+
+/// How the API asks for the content to be read again.
+fn asked_to_reload(reloading: &Arc<Reload>) -> vertice_api::Reload {
+    let reloading = Arc::clone(reloading);
+    Arc::new(move |why| {
+        let reloading = Arc::clone(&reloading);
+        Box::pin(async move { reloading.reload(&why).await })
+    })
 }
 
 /// Makes an API key at the first start, or takes the one that the environment has, and shows a new one once.
@@ -282,7 +310,7 @@ fn find_local() -> Discovered {
 /// The pipeline, with its metrics.
 fn judge(
     store: &Store,
-    content: &Arc<Content>,
+    content: &Ready,
     clock: &Clock,
     metrics: &Metrics,
     engine: &mut Engine,

@@ -9,8 +9,10 @@ use vertice_engine::{Content, ContentError};
 use vertice_model::{Confidence, LogSource, Severity, Tactic, Technique};
 
 use crate::extract::{NoParams, Query};
-use crate::problem::Problem;
+use crate::guard::Caller;
+use crate::problem::{Kind, Problem};
 use crate::read::{Page, Shared, json, limit};
+use crate::{LastReload, ReloadError, Reloaded, limits};
 
 /// The content in force.
 #[derive(Serialize, utoipa::ToSchema)]
@@ -25,6 +27,8 @@ pub(crate) struct InForce {
     playbooks: usize,
     /// The files that were refused; the others stand.
     refused: Vec<RefusedFile>,
+    /// The last time that it was read again; `null` since the start.
+    last_reload: Option<LastReload>,
 }
 
 /// A content file that was refused.
@@ -50,15 +54,74 @@ impl From<&ContentError> for RefusedFile {
 #[utoipa::path(get, path = "/api/v1/content", operation_id = "get_content", tag = "content", responses((status = OK, body = InForce)))]
 pub(crate) async fn content(api: Shared, _: Query<NoParams>) -> Response {
     let content = api.api.content.borrow().clone();
-    let refused = content.refused.iter().map(RefusedFile::from);
     let in_force = InForce {
         digest: content.digest().to_owned(),
         rules: content.rules.set().len(),
         mappings: content.mappings.names().count(),
         playbooks: content.playbooks.iter().count(),
-        refused: refused.collect(),
+        refused: content.refused.iter().map(RefusedFile::from).collect(),
+        last_reload: api.api.last_reload.borrow().clone(),
     };
     json(StatusCode::OK, &in_force)
+}
+
+/// Content that was read again.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(crate) struct ReloadedContent {
+    /// Whether it says something else than before.
+    changed: bool,
+    /// BLAKE3 of its files.
+    digest: String,
+    /// How many rules.
+    rules: usize,
+    /// How many mappings.
+    mappings: usize,
+    /// How many playbooks.
+    playbooks: usize,
+    /// The files that were refused at the start and still are; the others stand.
+    refused: Vec<RefusedFile>,
+}
+
+/// Reads rules, mappings and playbooks again. All of it goes into force, or none: when a file is newly refused, what
+/// was in force stays. Events are taken in and judged meanwhile.
+#[utoipa::path(post, path = "/api/v1/content/reload", operation_id = "reload_content", tag = "content",
+    security(("bearer" = []), ("key" = [])),
+    responses(
+        (status = OK, body = ReloadedContent, description = "In force now"),
+        (status = UNAUTHORIZED, body = Problem, content_type = "application/problem+json"),
+        (status = UNPROCESSABLE_ENTITY, body = Problem, content_type = "application/problem+json",
+            description = "What is refused, also as `refused`, each with path, line, column and reason"),
+        (status = SERVICE_UNAVAILABLE, body = Problem, content_type = "application/problem+json"),
+    ))]
+pub(crate) async fn reload(api: Shared, Caller(by): Caller, _: Query<NoParams>) -> Result<Response, Problem> {
+    match (api.api.reload)(format!("asked for by {by}")).await {
+        Ok(Reloaded { changed, content }) => Ok(json(
+            StatusCode::OK,
+            &ReloadedContent {
+                changed,
+                digest: content.digest().to_owned(),
+                rules: content.rules.set().len(),
+                mappings: content.mappings.names().count(),
+                playbooks: content.playbooks.iter().count(),
+                refused: content.refused.iter().map(RefusedFile::from).collect(),
+            },
+        )),
+        Err(error) => Err(not_reloaded(error)),
+    }
+}
+
+fn not_reloaded(error: ReloadError) -> Problem {
+    let detail = error.to_string();
+    let refused = match error {
+        ReloadError::Log(error) => return error.into(),
+        ReloadError::Failed(_) => Vec::new(),
+        ReloadError::Refused(errors) => errors,
+    };
+    let refused: Vec<RefusedFile> = refused.iter().take(limits::REFUSED_SHOWN_MAX).map(RefusedFile::from).collect();
+    let mut problem = Problem::new(Kind::Unprocessable, detail);
+    "urn:vertice:problem:content-refused".clone_into(&mut problem.kind);
+    "Content refused, what was in force stays".clone_into(&mut problem.title);
+    problem.with("refused", serde_json::to_value(refused).unwrap_or_default())
 }
 
 /// A rule.
@@ -152,18 +215,36 @@ impl RuleParams {
     }
 }
 
+/// Least characters of the beginning of a rule's id: with fewer a rule that is added means another tomorrow.
+const RULE_ID_CHARS_MIN: usize = 4;
+
+/// Rules named when several begin so.
+const CANDIDATES_MAX: usize = 5;
+
 /// One rule, by its id.
 #[utoipa::path(get, path = "/api/v1/rules/{id}", operation_id = "get_rule", tag = "content",
-    params(("id" = String, Path, description = "The rule's id; its title where it has none")),
+    params(("id" = String, Path,
+        description = "The rule's id, its title where it has none, or at least four characters of its beginning")),
     responses(
         (status = OK, body = RuleView),
         (status = NOT_FOUND, body = Problem, content_type = "application/problem+json"),
+        (status = CONFLICT, body = Problem, content_type = "application/problem+json", description = "Several begin so"),
     ))]
 pub(crate) async fn rule(api: Shared, Path(id): Path<String>, _: Query<NoParams>) -> Result<Response, Problem> {
     let content = api.api.content.borrow().clone();
-    match views(&content).find(|rule| rule.rule_id == id) {
-        Some(rule) => Ok(json(StatusCode::OK, &rule)),
-        None => Err(Problem::not_found("there is no rule of this id in force; see /api/v1/content for refused files")),
+    if let Some(rule) = views(&content).find(|rule| rule.rule_id == id) {
+        return Ok(json(StatusCode::OK, &rule));
+    }
+    let begins = |rule: &RuleView| id.len() >= RULE_ID_CHARS_MIN && rule.rule_id.starts_with(&id);
+    let mut found: Vec<RuleView> = views(&content).filter(begins).take(CANDIDATES_MAX).collect();
+    match found.len() {
+        0 => Err(Problem::not_found("there is no rule of this id in force; see /api/v1/content for refused files")),
+        1 => Ok(json(StatusCode::OK, &found.remove(0))),
+        _ => {
+            let candidates: Vec<String> = found.into_iter().map(|rule| rule.rule_id).collect();
+            let detail = format!("several rules begin with {id}: {}", candidates.join(", "));
+            Err(Problem::new(Kind::Conflict, detail).with("candidates", candidates))
+        }
     }
 }
 

@@ -111,6 +111,7 @@ fn of_decisions() -> OpenApiRouter<Arc<Inner>> {
 fn of_content() -> OpenApiRouter<Arc<Inner>> {
     OpenApiRouter::new()
         .routes(routes!(content::content))
+        .routes(routes!(content::reload))
         .routes(routes!(content::rules))
         .routes(routes!(content::rule))
         .routes(routes!(content::mappings))

@@ -9,10 +9,10 @@ use serde::Serialize;
 use vertice_model::{Position, Severity};
 use vertice_store::{Filter, ReadError, RecordKind, Store};
 
-use crate::Source;
 use crate::extract::{NoParams, Query};
 use crate::problem::Problem;
 use crate::read::{Shared, json};
+use crate::{LastReload, Source};
 
 /// How things stand.
 #[derive(Serialize, utoipa::ToSchema)]
@@ -29,6 +29,8 @@ pub(crate) struct Status {
     lag: u64,
     /// Digest of the content in force.
     content: String,
+    /// The last time that the content was read again; `null` since the start.
+    last_reload: Option<LastReload>,
     /// How many records there are.
     counts: Counts,
     /// What the store did since it was opened.
@@ -91,6 +93,7 @@ pub(crate) async fn status(api: Shared, _: Query<NoParams>) -> Result<Response, 
         judged_to,
         lag: log_end.0.saturating_sub(judged_to.0),
         content: api.api.content.borrow().digest().to_owned(),
+        last_reload: api.api.last_reload.borrow().clone(),
         counts,
         store: StoreStatus {
             commits: stats.commits.load(Relaxed),

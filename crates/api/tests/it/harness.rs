@@ -12,7 +12,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
-use vertice_api::{Access, Api, KeyPolicy, Metrics, NewKey, RefusedLine, Source, SplitBody, SplitError};
+use vertice_api::{Access, Api, KeyPolicy, Metrics, NewKey, RefusedLine, Reloaded, Source, SplitBody, SplitError};
 use vertice_engine::{Content, ContentFile, Effect, EffectKind, Engine, Input, Record, Stamp};
 use vertice_model::{EffectId, Position, Timestamp};
 use vertice_store::{ApiKey, Clock, Options, Store};
@@ -89,6 +89,14 @@ impl Rig {
                     refused: 0,
                 }]
             }),
+            reload: {
+                let content = content.clone();
+                Arc::new(move |_| {
+                    let content = content.clone();
+                    Box::pin(async move { Ok(Reloaded { changed: false, content }) })
+                })
+            },
+            last_reload: watch::channel(None).1,
             version: "0.0.0-test",
             stop: stop.clone(),
         };

@@ -165,3 +165,28 @@ async fn one_that_is_behind_or_stopping_is_not_ready() {
     rig.stop.cancel();
     assert_eq!(rig.get("/ready").await.body["reasons"].as_array().unwrap().len(), 2);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_is_found_by_the_beginning_of_its_id() {
+    let rig = Rig::new();
+    let rules = rig.get("/api/v1/rules?limit=1000").await.body["items"].as_array().unwrap().clone();
+    let ids: Vec<&str> = rules.iter().map(|rule| rule["rule_id"].as_str().unwrap()).collect();
+    let one = rig.get(&format!("/api/v1/rules/{}", &ids[0][..13])).await;
+    assert_eq!((one.status.as_u16(), &one.body), (200, &rules[0]));
+    assert_eq!(rig.get(&format!("/api/v1/rules/{}", &ids[0][..3])).await.status.as_u16(), 404, "too short");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reading_content_again_needs_a_key_and_says_what_is_in_force() {
+    let rig = Rig::new();
+    let request = |key: &str| {
+        let request = axum::http::Request::post("/api/v1/content/reload").header("x-api-key", key);
+        request.body(axum::body::Body::empty()).unwrap()
+    };
+    assert_eq!(rig.send(request("")).await.status.as_u16(), 401);
+    let answer = rig.send(request(&rig.key)).await;
+    assert_eq!((answer.status.as_u16(), &answer.body["changed"]), (200, &json!(false)));
+    let content = rig.get("/api/v1/content").await.body;
+    assert_eq!((&answer.body["digest"], &answer.body["rules"]), (&content["digest"], &content["rules"]));
+    assert_eq!(content["last_reload"], json!(null));
+}

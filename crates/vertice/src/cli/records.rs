@@ -149,7 +149,10 @@ pub fn words(value: &Value) -> String {
         Value::Number(n) => n.to_string(),
         Value::String(text) => text.clone(),
         Value::Array(items) => items.iter().map(words).collect::<Vec<_>>().join(", "),
-        Value::Object(_) => value.to_string(),
+        Value::Object(members) => {
+            let named = members.iter().map(|(name, value)| format!("{} {}", name.replace('_', " "), words(value)));
+            named.collect::<Vec<_>>().join(", ")
+        }
     }
 }
 

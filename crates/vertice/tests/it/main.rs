@@ -13,6 +13,8 @@ mod newcomer;
 #[cfg(test)]
 mod process;
 #[cfg(test)]
+mod reload;
+#[cfg(test)]
 mod sources;
 #[cfg(test)]
 mod world;

@@ -301,7 +301,7 @@ Root guessed  does not match   r.yml:1
    ├─ no   failed
    │  ├─ yes  event.action: failed_login   in: failed_login
    │  └─ no   user.name: none of root | admin   the event has: ana
-   └─ no   not
+   └─ no   must not hold
       └─ yes  1 of these selections
          └─ yes  filter_inside
             └─ yes  source.ip|cidr: 10.0.0.0/8   in: 10.1.2.3

@@ -92,6 +92,10 @@ fn held(verdict: &Verdict) -> usize {
 }
 
 fn node(verdict: &Verdict) -> Node {
+    // One alternative of one, or a list of one, says no more than what it has.
+    if let (Asked::All | Asked::Any, [only], 0) = (&verdict.asked, verdict.below.as_slice(), verdict.left_out) {
+        return node(only);
+    }
     if let Some(parts) = values(verdict) {
         return Node::new(parts);
     }
@@ -100,21 +104,17 @@ fn node(verdict: &Verdict) -> Node {
         Asked::Any => "one of this".to_owned(),
         Asked::AtLeast(n) if *n == verdict.below.len() && *n > 1 => "all of these selections".to_owned(),
         Asked::AtLeast(n) => format!("{n} of these selections"),
-        Asked::Not => "not".to_owned(),
+        Asked::Not => "must not hold".to_owned(),
         Asked::Selection(name) => name.clone(),
         Asked::Value { .. } => String::new(),
     };
     let tint = if matches!(verdict.asked, Asked::Selection(_)) { Tint::Bold } else { Tint::None };
-    let mut node = Node::new(vec![yes_or_no(verdict.holds), (tint, what)]);
-    node.extend(verdict.below.iter().map(node_of));
+    let mut drawn = Node::new(vec![yes_or_no(verdict.holds), (tint, what)]);
+    drawn.extend(verdict.below.iter().map(node));
     if verdict.left_out > 0 {
-        node.push(Node::remark(format!("and {} more", verdict.left_out)));
+        drawn.push(Node::remark(format!("and {} more", verdict.left_out)));
     }
-    node
-}
-
-fn node_of(verdict: &Verdict) -> Node {
-    node(verdict)
+    drawn
 }
 
 /// One value, or alternatives of one field, in a line; `None` of anything else.
@@ -135,7 +135,7 @@ fn values(verdict: &Verdict) -> Option<Vec<(Tint, String)>> {
     }
     // What decided: of alternatives that hold those that do, of a list that fails what it lacks.
     let decided: Vec<_> = all.iter().filter(|(.., holds)| *holds == verdict.holds).collect();
-    let wanted: Vec<&str> = decided.iter().take(WANTED_SHOWN).map(|(_, wanted, ..)| wanted.as_str()).collect();
+    let wanted: Vec<String> = decided.iter().take(WANTED_SHOWN).map(|(_, wanted, ..)| quoted(wanted)).collect();
     let more = decided.len() - wanted.len() + verdict.left_out;
     let more = if more == 0 { String::new() } else { format!(" | and {more} more") };
     let how = match (&verdict.asked, verdict.holds) {
@@ -160,6 +160,11 @@ fn values(verdict: &Verdict) -> Option<Vec<(Tint, String)>> {
         (Tint::None, format!("{name}: {how}{}{more}", wanted.join(" | "))),
         (Tint::Faint, said),
     ])
+}
+
+/// A value in quotes where its beginning or end would not be seen.
+fn quoted(value: &str) -> String {
+    if value.is_empty() || value.trim() != value { format!("'{value}'") } else { value.to_owned() }
 }
 
 fn document(verdict: &Verdict) -> Value {
