@@ -32,13 +32,13 @@ pub struct Reload {
     pub in_force: watch::Sender<Arc<Content>>,
     /// What came of the last attempt.
     pub last: watch::Sender<Option<LastReload>>,
-    /// One at a time.
-    alone: Mutex<()>,
+    /// How the content files looked when they were last read, which one does at a time.
+    seen: Mutex<[u8; 32]>,
 }
 
 impl Reload {
-    /// Of the content that is in force at the start.
-    pub fn new(config: &Config, store: &Store, clock: &Arc<Clock>, content: Arc<Content>) -> Reload {
+    /// Of the content that is in force at the start, and how its files looked before they were read.
+    pub fn new(config: &Config, store: &Store, clock: &Arc<Clock>, content: Arc<Content>, look: [u8; 32]) -> Reload {
         Reload {
             config: config.clone(),
             store: store.clone(),
@@ -46,7 +46,7 @@ impl Reload {
             ready: Arc::new(Ready::with(Arc::clone(&content))),
             in_force: watch::Sender::new(content),
             last: watch::Sender::new(None),
-            alone: Mutex::default(),
+            seen: Mutex::new(look),
         }
     }
 
@@ -55,7 +55,9 @@ impl Reload {
     /// # Errors
     /// When a file is newly refused, a directory can not be read, or the log can not take it. Then nothing changed.
     pub async fn reload(&self, why: &str) -> Result<Reloaded, ReloadError> {
-        let _alone = self.alone.lock().await;
+        let mut seen = self.seen.lock().await;
+        // Before they are read, or a change in between would go unseen.
+        *seen = self.look().await;
         let result = self.attempt().await;
         let problem = match &result {
             Ok(reloaded) if reloaded.changed => {
@@ -106,9 +108,8 @@ impl Reload {
         Ok(Reloaded { changed: true, content })
     }
 
-    /// Reloads when told to by SIGHUP, and when files have changed and are no longer being changed. `seen` is how
-    /// the files looked before those in force were read.
-    pub async fn watch(self: Arc<Self>, mut told: Signal, mut seen: [u8; 32], stop: CancellationToken) {
+    /// Reloads when told to by SIGHUP, and when files have changed and are no longer being changed.
+    pub async fn watch(self: Arc<Self>, mut told: Signal, stop: CancellationToken) {
         let mut changing = None;
         loop {
             let why = tokio::select! {
@@ -116,7 +117,7 @@ impl Reload {
                 _ = told.recv() => "SIGHUP",
                 () = tokio::time::sleep(limits::RELOAD_POLL) => {
                     let now = self.look().await;
-                    if now == seen {
+                    if now == *self.seen.lock().await {
                         changing = None;
                         continue;
                     }
@@ -127,7 +128,6 @@ impl Reload {
                     "files changed"
                 }
             };
-            seen = self.look().await;
             changing = None;
             // What came of it is logged, and kept for whoever asks.
             let _ = self.reload(why).await;

@@ -80,7 +80,7 @@ async fn serve(config: &Config, opened: Opened) -> Result<()> {
     let listener = listener.with_context(|| not_listening(config.server.listen))?;
     let address = listener.local_addr()?;
     let metrics = Arc::new(Metrics::new(&store));
-    let reloading = Arc::new(Reload::new(config, &store, &clock, content));
+    let reloading = Arc::new(Reload::new(config, &store, &clock, content, look));
     let ends = Ends::default();
     let rim = Rim {
         store: store.clone(),
@@ -116,7 +116,7 @@ async fn serve(config: &Config, opened: Opened) -> Result<()> {
         let ready = Arc::clone(&reloading.ready);
         tokio::task::spawn_blocking(move || judge(&store, &ready, &clock, &metrics, &mut engine, stop))
     };
-    let watching = tokio::spawn(reloading.watch(told_to_reload, look, ends.sources.clone()));
+    let watching = tokio::spawn(reloading.watch(told_to_reload, ends.sources.clone()));
     announce(&format!("vertice is ready on http://{address} (observing: plans are recorded, nothing is changed)"))?;
 
     let ended = until_the_end(told, &store, judging, &mut serving).await;

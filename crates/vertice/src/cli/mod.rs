@@ -49,6 +49,7 @@ Examples:
   vertice threats list                         what is going on
   vertice explain 1f3a                         why: event, condition, detection, threat
   vertice approvals list                       what waits for your answer
+  vertice rules explain rule.yml events.evtx   why a rule matches, or does not
   vertice doctor                               whether everything is in order
 
 Exit codes:

@@ -18,3 +18,5 @@ mod reload;
 mod sources;
 #[cfg(test)]
 mod world;
+#[cfg(test)]
+mod writers;

@@ -80,9 +80,11 @@ fn rules_change_while_events_flow_and_none_is_lost() {
 
         // A good set, by command.
         rule(dir, "b.yml", &for_user(2, "bob"));
-        let before = sent.load(Ordering::Relaxed);
+        let (before, first) = (sent.load(Ordering::Relaxed), digest(&server));
         let (code, told) = reload(&server);
-        assert!(code == Some(0) && told.starts_with("in force: "), "{code:?} {told}");
+        // On a slow machine the server may have noticed the file by itself before it is told.
+        assert!(code == Some(0) && told.contains(" rules, "), "{code:?} {told}");
+        assert_ne!(digest(&server), first);
         assert!(sent.load(Ordering::Relaxed) > before, "events were taken in meanwhile");
         send(&server, "bob");
         assert_eq!(found(&server, "bob"), 1, "the new rule finds, and only from then on");

@@ -48,9 +48,9 @@ pub struct Arguments {
     /// The data directory whose log is read; no server may have it open
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// How many hits of each rule are shown
-    #[arg(long, value_name = "COUNT", default_value_t = 5)]
-    examples: usize,
+    /// How many hits of each rule are shown, up to 1000; `-o ndjson` has them all
+    #[arg(long, value_name = "COUNT", default_value_t = 5, value_parser = clap::value_parser!(u16).range(0..=1_000))]
+    examples: u16,
     /// A directory with mappings/ of your own, beside the built-in ones; may be given several times
     #[arg(long, value_name = "DIR")]
     content: Vec<PathBuf>,
@@ -103,7 +103,8 @@ pub fn run(arguments: &Arguments, client: &Client, config: &Config, out: &mut Ou
     let end = log.end()?;
     let begin = log.first_since(from, end)?;
     let bar = bar(begin, end);
-    let mut test = Test { content: &content, findings: Findings::default(), tally: Tally::new(arguments.examples) };
+    let mut test =
+        Test { content: &content, findings: Findings::default(), tally: Tally::new(usize::from(arguments.examples)) };
     let mut at = begin;
     while at <= end {
         let stretch = log.read(at)?;
