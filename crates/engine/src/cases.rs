@@ -242,6 +242,15 @@ mod tests {
         assert_eq!((held, now.as_str()), (Ok(()), "2026-03-02T12:00:00Z"));
         let (held, now) = told(&[], "2031-05-01T03:04:05Z", "ana");
         assert_eq!((held, now.as_str()), (Ok(()), "2031-05-01T04:04:05Z"));
+        let raw = |line: &str| RawEvent { origin: Arc::from(ORIGIN), line: line.to_owned() };
+        let stamp = Stamp { position: Position(1), now: "2026-03-02T12:00:00Z".parse().expect("it is a time") };
+        let read = |line: &str| content.mappings.normalize(stamp, &raw(line)).expect("a line of sshd");
+        let (rule, _) = content.rules.set().iter().next().expect("one rule");
+        let event = read("Mar  2 03:04:05 h sshd[1]: Failed password for ana from 203.0.113.9 port 1 ssh2");
+        let verdict = content.rules.verdict(rule, &event).expect("no correlation");
+        assert!(content.rules.concerns(rule, &event) && !verdict.holds && verdict.below[0].holds);
+        let other = read("Mar  2 03:04:05 h sshd[1]: Server listening on :: port 22.");
+        assert!(!content.rules.concerns(rule, &other), "that is no authentication");
         let wrong = |wanted: &[&str], user| told(wanted, "Mar  2 03:04:05", user).0.expect_err("it is wrong");
         assert_eq!(wrong(&["x"], "ana"), "one detection, about x is meant; there was no detection");
         assert_eq!(wrong(&[], "root"), "no detection is meant; there was one detection, about 203.0.113.9");

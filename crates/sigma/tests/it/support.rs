@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::Value as Json;
-use vertice_sigma::{Event, Matcher, RuleIndex, RuleSet, Source, Value};
+use vertice_sigma::{Event, Matcher, Rule, RuleIndex, RuleSet, Source, Value};
 
 /// A flat JSON object as an event.
 pub(crate) struct JsonEvent(pub(crate) serde_json::Map<String, Json>);
@@ -30,6 +30,7 @@ impl Event for JsonEvent {
 }
 
 /// The rules that match, by both ways of finding them, which must agree; the faster one also when it knows the values.
+/// The verdicts must agree with them too.
 pub(crate) fn matches<'s>(
     rules: &RuleSet,
     event: &dyn Event,
@@ -41,6 +42,15 @@ pub(crate) fn matches<'s>(
     let mut matcher = Matcher::new(rules);
     for _ in 0..2 {
         assert_eq!(matcher.matches(event, sources.iter().copied()), plain);
+    }
+    let told = |index: RuleIndex| rules.verdict(index, event).is_some_and(|verdict| verdict.holds);
+    let concerned = |rule: &Rule| {
+        let source = &rule.log_source;
+        source.concerns(Source::default()) || sources.iter().any(|given| source.concerns(*given))
+    };
+    // Why a rule matches is told of every rule that does, and why not of all others.
+    for (index, rule) in rules.iter() {
+        assert_eq!(told(index) && concerned(rule), plain.contains(&index), "{}", rule.title);
     }
     plain
 }

@@ -124,10 +124,13 @@ fn rules_change_while_events_flow_and_none_is_lost() {
 
 #[test]
 fn changed_files_are_noticed_and_stay_in_force_after_a_restart() {
-    let (data, rules) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let dir = rules.path();
+    let (data, content) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    for kind in ["rules", "mappings"] {
+        std::fs::create_dir(content.path().join(kind)).unwrap();
+    }
+    let dir = &content.path().join("rules");
     rule(dir, "a.yml", &for_user(1, "alice"));
-    let arguments = ["--rules", dir.to_str().unwrap()];
+    let arguments = ["--content", content.path().to_str().unwrap()];
     let server = Server::start_with(data.path(), &arguments);
     let first = digest(&server);
     rule(dir, "b.yml", &for_user(2, "bob"));
@@ -140,4 +143,13 @@ fn changed_files_are_noticed_and_stay_in_force_after_a_restart() {
     assert_eq!((digest(&server), found(&server, "bob")), (second, 1));
     let (status, _) = server.post("/api/v1/content/reload", b"").expect("it answers");
     assert_eq!(status, 200);
+    rule(content.path(), "mappings/x.yml", "description: x\nreads: xml\n");
+    let (status, problem) = server.post("/api/v1/content/reload", b"").expect("it answers");
+    let detail = problem["detail"].as_str().unwrap_or_default();
+    assert!(status == 422 && detail.contains("mappings/x.yml:2"), "{status} {problem}");
+    std::fs::remove_dir_all(content.path()).unwrap();
+    let (status, problem) = server.post("/api/v1/content/reload", b"").expect("it answers");
+    let detail = problem["detail"].as_str().unwrap_or_default();
+    assert!(status == 422 && detail.contains("there is no such content directory"), "{status} {problem}");
+    assert_eq!(found(&server, "bob"), 1, "what is in force stays");
 }

@@ -26,7 +26,8 @@ Examples:
   vertice rules check my-rules -o ndjson | jq -r .reason
 
 A finding is FILE:LINE:COLUMN, what is wrong, and what was meant. `refused` can not be used, and the rule is
-left out wherever it is loaded; `warning` is used as it is written and hardly meant. Needs no server.
+left out wherever it is loaded; `warning` is used as it is written and hardly meant. A correlation and the rules
+it counts are checked together: name all their files. Needs no server.
 
 Exit codes:
   0  every file can be used                    3  there is no such file, or no rule file in the directory
