@@ -9,8 +9,8 @@ use crate::detect::Rules;
 use crate::normalize::Mappings;
 
 /// One file of content. How its path begins decides what it is: `rules/…` of what is built in and
-/// `rules:PATH` of what lies elsewhere is a rule; `mappings` and `playbooks` likewise, and one
-/// `policy` in JSON.
+/// `rules:PATH` of what lies elsewhere is a rule; `mappings`, `playbooks` and `pipelines` (Sigma's, which fit
+/// the rules that lie elsewhere to our events) likewise, and one `policy` in JSON.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct ContentFile {
     /// Where it was read from, as a person would name it, such as `rules/auth/ssh_guessing.yml`.
@@ -100,7 +100,7 @@ fn compile(files: &[ContentFile]) -> Compiled {
     };
     let mut refused = Vec::new();
     let mappings = Mappings::compile(&below("mappings"), &mut refused);
-    let rules = Rules::compile(&below("rules"), &mut refused);
+    let rules = Rules::compile(&below("rules"), &below("pipelines"), &mut refused);
     let playbooks = Playbooks::compile(&below("playbooks"), &mut refused);
     let policy = policy(&below("policy"), &mut refused);
     for error in &mut refused {
@@ -151,6 +151,25 @@ impl From<Content> for Vec<ContentFile> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pipelines_fit_the_rules_that_are_not_built_in() {
+        let rule = |name: &str| {
+            format!("title: {name}\nlogsource: {{product: p}}\ndetection: {{s: {{A: 1}}, condition: s}}\n")
+        };
+        let pipeline = "transformations: [{type: change_logsource, product: q}]";
+        let file = |path: &str, text: &str| ContentFile { path: path.into(), text: text.into() };
+        let content = Content::compile(vec![
+            file("rules/own.yml", &rule("own")),
+            file("rules:/etc/other.yml", &rule("other")),
+            file("pipelines:/etc/fit.yml", pipeline),
+            file("pipelines:/etc/bad.yml", "transformations: [{type: fit}]"),
+        ]);
+        let products: Vec<_> = content.rules.set().iter().map(|(_, rule)| rule.log_source.product.clone()).collect();
+        assert_eq!(products, [Some("p".to_owned()), Some("q".to_owned())]);
+        let refused: Vec<_> = content.refused.iter().map(ToString::to_string).collect();
+        assert!(refused.len() == 1 && refused[0].starts_with("/etc/bad.yml:1:"), "{refused:?}");
+    }
 
     #[test]
     fn what_is_read_is_compiled_once_it_is_looked_at() {

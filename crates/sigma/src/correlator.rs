@@ -21,6 +21,7 @@ use crate::amount::Amount;
 use crate::correlation::{Correlation, Counts};
 use crate::event::Event;
 use crate::group::{Counted, Firing, Group, Kept};
+use crate::index::digest;
 use crate::limits;
 use crate::rule::{Body, RuleIndex};
 use crate::set::RuleSet;
@@ -342,8 +343,7 @@ fn bounded(value: String) -> String {
     if value.len() <= limits::STATE_VALUE_BYTES_MAX {
         return value;
     }
-    let digest =
-        value.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, b| (hash ^ u64::from(b)).wrapping_mul(0x100_0000_01b3));
+    let digest = digest(&value);
     let start = value.floor_char_boundary(limits::STATE_VALUE_BYTES_MAX);
     format!("{}…{digest:016x}", &value[..start])
 }

@@ -19,8 +19,9 @@ pub(crate) enum Index {
     RulesInOrder(Times),
 }
 
-/// A value, and the time and position of a match with it.
-type ByValue = (Box<str>, i64, u64);
+/// A value, and the time and position of a match with it. A digest stands before it, so that to find a value among many
+/// few texts have to be looked at.
+type ByValue = (u64, Box<str>, i64, u64);
 
 /// For each rule, the times of its matches and how many have each.
 #[derive(Clone, Debug)]
@@ -43,7 +44,7 @@ impl Index {
         match (self, &kept.counted) {
             (Index::Events(ends), _) => ends.add(at_us, at_us, until_us, 1),
             (Index::Values(ends, values), Counted::Text(text)) => {
-                let value = (text.clone(), at_us, kept.position);
+                let value = (digest(text), text.clone(), at_us, kept.position);
                 let (from_us, until_us) = alone(values, &value, span_us);
                 ends.add(at_us, from_us, until_us, 1);
                 values.insert(value);
@@ -62,7 +63,7 @@ impl Index {
         match (self, &kept.counted) {
             (Index::Events(ends), _) => ends.remove(at_us, at_us, until_us, 1),
             (Index::Values(ends, values), Counted::Text(text)) => {
-                let value = (text.clone(), at_us, kept.position);
+                let value = (digest(text), text.clone(), at_us, kept.position);
                 let (from_us, until_us) = alone(values, &value, span_us);
                 ends.remove(at_us, from_us, until_us, 1);
                 values.remove(&value);
@@ -95,6 +96,11 @@ impl Index {
     }
 }
 
+/// A digest of a text (FNV-1a).
+pub(crate) fn digest(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, b| (hash ^ u64::from(b)).wrapping_mul(0x100_0000_01b3))
+}
+
 /// Before when the windows end that a match of this time lies in.
 fn until(at_us: i64, span_us: i64) -> i64 {
     at_us.saturating_add(span_us).saturating_add(1)
@@ -103,11 +109,11 @@ fn until(at_us: i64, span_us: i64) -> i64 {
 /// From and until when the windows end that count a match: those that it lies in, less those that count its value
 /// without it, because the match of the same value before it or after it lies in them too.
 fn alone(values: &BTreeSet<ByValue>, value: &ByValue, span_us: i64) -> (i64, i64) {
-    let same = |other: &&ByValue| other.0 == value.0;
+    let same = |other: &&ByValue| (other.0, &other.1) == (value.0, &value.1);
     let before = values.range((Bound::Unbounded, Bound::Excluded(value))).next_back().filter(same);
     let after = values.range((Bound::Excluded(value), Bound::Unbounded)).next().filter(same);
-    let from_us = before.map_or(value.1, |before| value.1.max(until(before.1, span_us)));
-    let until_us = after.map_or(until(value.1, span_us), |after| until(value.1, span_us).min(after.1));
+    let from_us = before.map_or(value.2, |before| value.2.max(until(before.2, span_us)));
+    let until_us = after.map_or(until(value.2, span_us), |after| until(value.2, span_us).min(after.2));
     (from_us, until_us)
 }
 

@@ -65,6 +65,7 @@
 //! | late events | `windows::any_order_of_any_kind_fires_what_order_fires`, `correlations::late_events_take_their_place` |
 //! | bounded state | `windows::too_many_events_are_taken_from_the_correlation_that_holds_most`, `windows::a_full_group_counts_what_it_still_holds` |
 //! | what a rule hardly means | `lints::*` |
+//! | processing pipelines, their transformations and conditions | `pipelines::*` |
 //! | all of it against a slow second implementation | `oracle::the_crate_agrees_with_the_oracle` |
 //! | events from JSON, checked as `serde_json` checks them | `json::agrees_with_serde_json` |
 //! | public rules and cases | `conformance::every_public_rule_compiles`, `conformance::every_public_case_fires_its_rule` |
@@ -110,6 +111,7 @@ mod matcher;
 mod memo;
 mod modifier;
 mod pattern;
+mod pipeline;
 mod ranks;
 mod route;
 mod rule;
@@ -128,7 +130,8 @@ pub use event::{Event, Source, Value, unescape};
 pub use explain::Matched;
 pub use lint::lint;
 pub use matcher::Matcher;
+pub use pipeline::Pipeline;
 pub use rule::{Level, LogSource, Related, Rule, RuleIndex, Status};
-pub use set::RuleSet;
+pub use set::{Compilation, RuleSet};
 pub use verdict::{Asked, Verdict};
 pub use waiting::Waiting;

@@ -16,6 +16,9 @@ pub const DOCUMENTS_MAX: usize = 1_000;
 /// Most rules of one set: thirty times SigmaHQ, which is what the largest collections offer together.
 pub const RULES_MAX: usize = 100_000;
 
+/// Most transformations of one pipeline. The largest of pySigma's own have some 100.
+pub const TRANSFORMATIONS_MAX: usize = 1_000;
+
 /// Longest condition, in bytes. The longest of SigmaHQ has 400.
 pub const CONDITION_BYTES_MAX: usize = 16 * 1024;
 

@@ -11,6 +11,7 @@ use crate::error::{Refused, RuleError};
 use crate::event::{Event, Source};
 use crate::explain::{self, Matched};
 use crate::limits;
+use crate::pipeline::{self, Pipeline};
 use crate::route::{Key, Routes};
 use crate::rule::{self, Body, Detection, LogSource, Rule, RuleIndex};
 use crate::verdict::{self, Verdict};
@@ -26,18 +27,29 @@ pub struct RuleSet {
     watchers: BTreeMap<RuleIndex, Vec<RuleIndex>>,
 }
 
+/// What rules are fitted to when they are compiled.
+#[derive(Debug, Default)]
+pub struct Compilation {
+    /// The values of placeholders, for `expand`.
+    pub placeholders: Placeholders,
+    /// Processing pipelines, in any order: they are applied by their priority.
+    pub pipelines: Vec<Pipeline>,
+    /// Files whose path begins with one of these are left as they are: they fit already.
+    pub as_written: Vec<String>,
+}
+
 impl RuleSet {
     /// Compiles rule files, given as path and text. What is refused is named; all else stands.
     pub fn compile<'f>(files: impl IntoIterator<Item = (&'f str, &'f str)>) -> (RuleSet, Vec<RuleError>) {
-        RuleSet::compile_with(files, &Placeholders::new())
+        RuleSet::compile_with(files, &Compilation::default())
     }
 
-    /// As [`RuleSet::compile`], with values for the placeholders of `expand`.
+    /// As [`RuleSet::compile`], with what the rules are to be fitted to.
     pub fn compile_with<'f>(
         files: impl IntoIterator<Item = (&'f str, &'f str)>,
-        placeholders: &Placeholders,
+        compilation: &Compilation,
     ) -> (RuleSet, Vec<RuleError>) {
-        let mut building = Building { set: RuleSet::default(), placeholders, ids: BTreeMap::new(), errors: Vec::new() };
+        let mut building = Building { set: RuleSet::default(), compilation, ids: BTreeMap::new(), errors: Vec::new() };
         let (mut filters, mut correlations) = (Vec::new(), Vec::new());
         for (path, text) in files {
             for document in documents(text) {
@@ -45,12 +57,14 @@ impl RuleSet {
                     Err(refused) => building.refuse(path, refused),
                     Ok(document) if document.get("correlation").is_some() => correlations.push((path, document)),
                     Ok(document) if document.get("filter").is_some() => filters.push((path, document)),
-                    Ok(document) => building.detection_rule(path, &document),
+                    Ok(document) => building.detection_rule(path, document),
                 }
             }
         }
         for (path, document) in filters {
-            if let Err(refused) = building.filter(&document) {
+            if let Err(refused) =
+                building.piped(path, document, Vec::new()).and_then(|document| building.filter(&document))
+            {
                 building.refuse(path, refused);
             }
         }
@@ -159,7 +173,7 @@ impl RuleSet {
 /// A set while it is compiled.
 struct Building<'p> {
     set: RuleSet,
-    placeholders: &'p Placeholders,
+    compilation: &'p Compilation,
     /// Where each id was first given.
     ids: BTreeMap<String, String>,
     errors: Vec<RuleError>,
@@ -175,8 +189,19 @@ impl Building<'_> {
         });
     }
 
-    fn detection_rule(&mut self, path: &str, document: &Node) {
-        let rule = self.detection(document, path).and_then(|rule| self.admit(document, rule));
+    /// A document as the pipelines make it.
+    fn piped(&self, path: &str, document: Node, over: Vec<LogSource>) -> Result<Node, Refused> {
+        if self.compilation.as_written.iter().any(|prefix| path.starts_with(prefix.as_str())) {
+            return Ok(document);
+        }
+        pipeline::apply(&self.compilation.pipelines, document, over)
+    }
+
+    fn detection_rule(&mut self, path: &str, document: Node) {
+        let rule = self.piped(path, document, Vec::new()).and_then(|document| {
+            let rule = self.detection(&document, path)?;
+            self.admit(&document, rule)
+        });
         if let Err(refused) = rule {
             self.refuse(path, refused);
         }
@@ -200,7 +225,7 @@ impl Building<'_> {
         let Kind::Map(entries) = &node.kind else {
             return Err(Refused::new(node.line, format!("`{what}`: {}; a map is meant", node.what())));
         };
-        let mut compiler = Compiler { atoms: &mut self.set.atoms, placeholders: self.placeholders };
+        let mut compiler = Compiler { atoms: &mut self.set.atoms, placeholders: &self.compilation.placeholders };
         let mut selections = Vec::new();
         for entry in entries.iter().filter(|e| e.key != "condition" && !besides.contains(&e.key.as_str())) {
             selections.push((entry.key.clone(), compiler.selection(&entry.key, &entry.value)?));
@@ -266,13 +291,15 @@ impl Building<'_> {
     fn correlations(&mut self, documents: Vec<(&str, Node)>) {
         let mut waiting = Vec::new();
         for (path, document) in documents {
-            match correlation_rule(&document, path) {
-                Ok((rule, correlation)) if waiting.len() < limits::CORRELATIONS_MAX => {
+            let line = document.line;
+            let over = self.over(&document);
+            match self.piped(path, document, over).and_then(|document| correlation_rule(document, path)) {
+                Ok((document, rule, correlation)) if waiting.len() < limits::CORRELATIONS_MAX => {
                     waiting.push(Waiting { path, document, rule, correlation });
                 }
                 Ok(_) => {
                     let reason = format!("more than {} correlations", limits::CORRELATIONS_MAX);
-                    self.refuse(path, Refused::new(document.line, reason));
+                    self.refuse(path, Refused::new(line, reason));
                 }
                 Err(refused) => self.refuse(path, refused),
             }
@@ -297,6 +324,13 @@ impl Building<'_> {
             }
         }
         self.refuse_waiting(&waiting);
+    }
+
+    /// What the rules are for that a correlation is over.
+    fn over(&self, document: &Node) -> Vec<LogSource> {
+        let rules = document.get("correlation").and_then(|node| node.get("rules")).map(Node::items).unwrap_or_default();
+        let called = rules.iter().filter_map(Node::as_text).flat_map(|name| self.called(name));
+        called.map(|index| self.set.rules[index.number()].log_source.clone()).collect()
     }
 
     /// Refuses the correlations that no order puts after their rules.
@@ -410,11 +444,12 @@ struct Waiting<'f> {
     correlation: Correlation,
 }
 
-fn correlation_rule(document: &Node, path: &str) -> Result<(Rule, Correlation), Refused> {
+fn correlation_rule(document: Node, path: &str) -> Result<(Node, Rule, Correlation), Refused> {
     let node = document.get("correlation").ok_or_else(|| Refused::new(document.line, "`correlation` is missing"))?;
     let correlation = Correlation::read(node)?;
     let nothing = Detection { selections: Vec::new(), condition: Condition::Any(Vec::new()) };
-    Ok((rule::describe(document, path, Body::Detection(nothing))?, correlation))
+    let rule = rule::describe(&document, path, Body::Detection(nothing))?;
+    Ok((document, rule, correlation))
 }
 
 /// The rules that a filter names, with their lines; `None` if it is for all.

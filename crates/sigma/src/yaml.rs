@@ -81,6 +81,23 @@ impl Node {
         self.entries().iter().find(|entry| entry.key == key).map(|entry| &entry.value)
     }
 
+    /// The value under a key of a map, to be changed.
+    pub(crate) fn get_mut(&mut self, key: &str) -> Option<&mut Node> {
+        match &mut self.kind {
+            Kind::Map(entries) => entries.iter_mut().find(|entry| entry.key == key).map(|entry| &mut entry.value),
+            Kind::Null | Kind::Bool(_) | Kind::Int(..) | Kind::Float(..) | Kind::Text(_) | Kind::List(_) => None,
+        }
+    }
+
+    /// Puts a value under a key of a map.
+    pub(crate) fn set(&mut self, key: &str, value: Node) {
+        if let Some(old) = self.get_mut(key) {
+            *old = value;
+        } else if let Kind::Map(entries) = &mut self.kind {
+            entries.push(Entry { key: key.to_owned(), line: value.line, value });
+        }
+    }
+
     /// The entries of a map; none of anything else.
     #[must_use]
     pub fn entries(&self) -> &[Entry] {

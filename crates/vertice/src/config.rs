@@ -75,7 +75,7 @@ pub struct Sources {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ContentDirs {
-    /// Directories with `rules/`, `mappings/` and `playbooks/`.
+    /// Directories with `rules/`, `mappings/`, `playbooks/` and `pipelines/`.
     pub dirs: Vec<PathBuf>,
     /// Directories of Sigma rules.
     pub rules: Vec<PathBuf>,

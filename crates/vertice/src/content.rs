@@ -14,7 +14,7 @@ use crate::limits;
 static BUILT_IN: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../content");
 
 /// What the engine calls each kind of content, and the folder it lies in.
-const KINDS: [&str; 3] = ["rules", "mappings", "playbooks"];
+const KINDS: [&str; 4] = ["rules", "mappings", "playbooks", "pipelines"];
 
 /// The built-in content and that of the directories. Files are ordered by path, so that the same
 /// directories always give the same content.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use vertice_model::{Detection, DetectionId, Entity, Event, LogSource, Matched, Position, Severity, Timestamp};
-use vertice_sigma::{Correlator, Fired, RuleIndex, RuleSet, Source, Verdict};
+use vertice_sigma::{Compilation, Correlator, Fired, Pipeline, RuleError, RuleIndex, RuleSet, Source, Verdict};
 
 use crate::content::{ContentError, ContentFile};
 use crate::limits;
@@ -44,16 +44,18 @@ pub struct Findings {
 }
 
 impl Rules {
-    /// Compiles rule files. A bad one is left out and named in `refused`.
+    /// Compiles rule files, those that are not built in as the pipelines make them. A bad file is left out and named
+    /// in `refused`.
     #[must_use]
-    pub fn compile(files: &[&ContentFile], refused: &mut Vec<ContentError>) -> Rules {
-        let (set, errors) = RuleSet::compile(files.iter().map(|f| (f.path.as_str(), f.text.as_str())));
-        refused.extend(errors.into_iter().map(|e| ContentError {
-            path: e.path,
-            line: u64::from(e.line),
-            column: u64::from(e.column),
-            reason: e.reason,
-        }));
+    pub fn compile(files: &[&ContentFile], pipelines: &[&ContentFile], refused: &mut Vec<ContentError>) -> Rules {
+        let read = pipelines.iter().map(|file| Pipeline::read(&file.path, &file.text));
+        let (pipelines, errors): (Vec<_>, Vec<_>) = read.partition(Result::is_ok);
+        let pipelines = pipelines.into_iter().flatten().collect();
+        refused.extend(errors.into_iter().filter_map(Result::err).map(error));
+        let compilation = Compilation { pipelines, as_written: vec!["rules/".to_owned()], ..Compilation::default() };
+        let files = files.iter().map(|f| (f.path.as_str(), f.text.as_str()));
+        let (set, errors) = RuleSet::compile_with(files, &compilation);
+        refused.extend(errors.into_iter().map(error));
         let attributes = set.iter().map(|(_, rule)| Attributes::of(rule, refused)).collect();
         Rules { set: Arc::new(set), attributes }
     }
@@ -91,6 +93,15 @@ impl Rules {
         let mut hits = self.set.matches(&View(event), event.log_sources.iter().map(source));
         hits.sort_unstable();
         hits
+    }
+}
+
+fn error(error: RuleError) -> ContentError {
+    ContentError {
+        path: error.path,
+        line: u64::from(error.line),
+        column: u64::from(error.column),
+        reason: error.reason,
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use serde_json::{Map, Value as Json};
-use vertice_sigma::{RuleIndex, RuleSet, Source};
+use vertice_sigma::{Compilation, RuleIndex, RuleSet, Source};
 
 use crate::support::{JsonEvent, files, matches, rule_files, shared};
 
@@ -15,8 +15,10 @@ static RULES: LazyLock<Option<RuleSet>> = LazyLock::new(|| {
     let files = rule_files(&folders);
     // Two rules ask the user who the legitimate hosts are.
     let placeholders = BTreeMap::from([("known_cdcs".to_owned(), vec!["dc01".to_owned()])]);
-    let (rules, refused) =
-        RuleSet::compile_with(files.iter().map(|(path, text)| (path.as_str(), text.as_str())), &placeholders);
+    let (rules, refused) = RuleSet::compile_with(
+        files.iter().map(|(path, text)| (path.as_str(), text.as_str())),
+        &Compilation { placeholders, ..Compilation::default() },
+    );
     let shown: Vec<String> = refused.iter().map(ToString::to_string).collect();
     assert!(refused.is_empty(), "{} refused:\n{}", refused.len(), shown.join("\n"));
     assert_eq!(rules.len(), files.len());

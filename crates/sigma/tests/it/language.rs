@@ -1,7 +1,7 @@
 //! One test per feature of the language; `lib.rs` lists them.
 
 use serde_json::{Value as Json, json};
-use vertice_sigma::{Placeholders, RuleSet, Source};
+use vertice_sigma::{Compilation, Placeholders, RuleSet, Source};
 
 use crate::support::{JsonEvent, matches};
 
@@ -205,7 +205,8 @@ fn expand_fills_placeholders() {
     let rule = "title: t\nlogsource: {product: windows}\ndetection:\n  s:\n    F|contains|expand: 'u-%who%\\%-%place%%'\n  condition: s";
     let values = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
     let placeholders = Placeholders::from([("who".into(), values(&["ana", "b*b"])), ("place".into(), values(&["x"]))]);
-    let (rules, refused) = RuleSet::compile_with([("t.yml", rule)], &placeholders);
+    let (rules, refused) =
+        RuleSet::compile_with([("t.yml", rule)], &Compilation { placeholders, ..Compilation::default() });
     assert!(refused.is_empty(), "{refused:?}");
     let fires = |text: &str| !matches(&rules, &JsonEvent::new(json!({ "F": text })), [windows()]).is_empty();
     assert!(fires("u-ANA%-x%") && fires("u-bob%-x%") && !fires("u-eve%-x%") && !fires("u-ana%-y%"));

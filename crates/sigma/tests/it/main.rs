@@ -7,6 +7,7 @@ mod language;
 mod lints;
 mod mutation;
 mod oracle;
+mod pipelines;
 mod random;
 mod refusals;
 mod support;

@@ -1,7 +1,7 @@
 //! Whatever a rule file holds, reading it ends in rules and refusals, and what was read can be matched.
 
 use serde_json::json;
-use vertice_sigma::{Correlator, Placeholders, RuleSet, Source, limits};
+use vertice_sigma::{Compilation, Correlator, Placeholders, RuleSet, Source, limits};
 
 use crate::random::Random;
 use crate::support::JsonEvent;
@@ -70,11 +70,12 @@ fn mutated_rule_files_never_panic() {
         json!({"F": "a xb c", "G": "cmd -x", "H": ["abc", 5], "I": "10.0.0.1", "J": "dGV4dA==", "L": null}),
     );
     let placeholders = Placeholders::from([("p".to_owned(), vec!["a".to_owned(), "b".to_owned()])]);
+    let compilation = Compilation { placeholders, ..Compilation::default() };
     let source = Source { category: Some("c"), product: Some("windows"), service: None };
     let (mut compiled, mut refusals, mut matched) = (0_usize, 0_usize, 0_usize);
     for _ in 0..cases {
         let text = mutated(&mut random);
-        let (rules, refused) = RuleSet::compile_with([("m.yml", text.as_str())], &placeholders);
+        let (rules, refused) = RuleSet::compile_with([("m.yml", text.as_str())], &compilation);
         let lines = text.lines().count() as u32 + 1;
         for error in &refused {
             assert!((1..=lines).contains(&error.line) && !error.reason.is_empty(), "{error}\n{text}");
