@@ -61,6 +61,8 @@ impl Tree {
 pub(crate) struct Compiler<'c> {
     pub(crate) atoms: &'c mut Atoms,
     pub(crate) placeholders: &'c Placeholders,
+    /// How many patterns the document may still become.
+    pub(crate) left: usize,
 }
 
 /// The field of an item and its modifiers.
@@ -171,6 +173,9 @@ impl Compiler<'_> {
                 }]
             }
         };
+        self.left = self.left.checked_sub(tests.len()).ok_or_else(|| {
+            format!("a document that becomes more than {} patterns by its modifiers", limits::PATTERNS_MAX)
+        })?;
         let keyword = matches!(item.modifiers.ask, Ask::Text | Ask::Regex(_) | Ask::Network);
         if item.field.is_none() && (!keyword || node.kind == Kind::Null) {
             return Err("a keyword has no field to ask this of".to_owned());

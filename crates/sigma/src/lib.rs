@@ -70,6 +70,7 @@
 //! | events from JSON, checked as `serde_json` checks them | `json::agrees_with_serde_json` |
 //! | public rules and cases | `conformance::every_public_rule_compiles`, `conformance::every_public_case_fires_its_rule` |
 //! | what cannot be meant is refused | `refusals::*` |
+//! | what is hostile is refused early | `hostile::*`, `refusals::hostile_files_end_early` |
 //! | no file makes it panic | `mutation::mutated_rule_files_never_panic` |
 //!
 //! # Where the specification leaves a choice

@@ -32,6 +32,10 @@ pub const PATTERN_BYTES_MAX: usize = 16 * 1024;
 /// three offsets of `base64offset` together. 5 dashes at 4 places are 625.
 pub const EXPANSIONS_MAX: usize = 1_024;
 
+/// Most patterns that all values of one document may become together, at some 300 bytes each. The longest list of
+/// SigmaHQ has some 1,000 values; under `windash` they are 5,000.
+pub const PATTERNS_MAX: usize = 65_536;
+
 /// Compiled size of one regular expression, in bytes. The largest of SigmaHQ takes some 200 KiB.
 pub const REGEX_BYTES_MAX: usize = 4 * 1024 * 1024;
 

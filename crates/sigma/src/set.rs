@@ -225,7 +225,11 @@ impl Building<'_> {
         let Kind::Map(entries) = &node.kind else {
             return Err(Refused::new(node.line, format!("`{what}`: {}; a map is meant", node.what())));
         };
-        let mut compiler = Compiler { atoms: &mut self.set.atoms, placeholders: &self.compilation.placeholders };
+        let mut compiler = Compiler {
+            atoms: &mut self.set.atoms,
+            placeholders: &self.compilation.placeholders,
+            left: limits::PATTERNS_MAX,
+        };
         let mut selections = Vec::new();
         for entry in entries.iter().filter(|e| e.key != "condition" && !besides.contains(&e.key.as_str())) {
             selections.push((entry.key.clone(), compiler.selection(&entry.key, &entry.value)?));

@@ -205,8 +205,11 @@ fn changed(
             })
         }
         Part::Any(parts) => {
-            let mut all = Vec::new();
+            let (mut all, before) = (Vec::new(), parts.len());
             for part in parts {
+                if all.len() > before.max(limits::EXPANSIONS_MAX) {
+                    return Err(too_many(line));
+                }
                 match (matches!(part, Part::All(_)), changed(part, line, change)?) {
                     (true, Part::Any(several)) => all.extend(several),
                     (_, part) => all.push(part),
@@ -222,8 +225,7 @@ fn changed(
                     continue;
                 }
                 if maps.len().saturating_mul(choices.len()) > limits::EXPANSIONS_MAX {
-                    let reason = format!("pipelines make more than {} alternatives of it", limits::EXPANSIONS_MAX);
-                    return Err(Refused::new(line, reason));
+                    return Err(too_many(line));
                 }
                 let with = |map: &Vec<Item>, choice: &Item| map.iter().chain([choice]).cloned().collect();
                 maps = maps.iter().flat_map(|map| choices.iter().map(move |choice| with(map, choice))).collect();
@@ -234,6 +236,10 @@ fn changed(
             })
         }
     }
+}
+
+fn too_many(line: Line) -> Refused {
+    Refused::new(line, format!("pipelines make more than {} alternatives of it", limits::EXPANSIONS_MAX))
 }
 
 /// What a field is called from now on, if it is renamed; the line is for whoever is told that it cannot be.

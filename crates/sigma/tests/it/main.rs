@@ -2,6 +2,7 @@
 
 mod conformance;
 mod correlations;
+mod hostile;
 mod json;
 mod language;
 mod lints;
