@@ -295,7 +295,7 @@ impl<'e, 'r> Examined<'e, 'r> {
     fn test(&self, values: &Values<'_>, test: &Test) -> bool {
         match test {
             Test::Null => values.null || values.texts.is_empty(),
-            Test::Exists(wanted) => values.texts.is_empty() != *wanted,
+            Test::Exists(wanted) => (values.null || !values.texts.is_empty()) == *wanted,
             Test::Field { other, shape, cased } => {
                 self.fields[*other].as_ref().is_some_and(|others| values.fit(others, *shape, *cased))
             }

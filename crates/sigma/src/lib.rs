@@ -47,7 +47,7 @@
 //! | `base64`, `base64offset` | `language::base64_and_its_offsets` |
 //! | `wide`, `utf16le`, `utf16be`, `utf16` | `language::utf16_in_every_form` |
 //! | `windash` | `language::windash_takes_every_dash_for_an_option` |
-//! | `exists` | `language::exists_asks_for_a_value` |
+//! | `exists` | `language::exists_asks_for_the_field` |
 //! | `fieldref` | `language::fieldref_compares_two_fields` |
 //! | `expand` | `language::expand_fills_placeholders` |
 //! | `gt`, `gte`, `lt`, `lte` | `language::numbers_compare` |
@@ -75,7 +75,7 @@
 //!
 //! # Where the specification leaves a choice
 //!
-//! - A field that is null or an empty list is as good as absent, for `null` and for `exists`.
+//! - A field that is an empty list is as good as absent; one that is null is absent for `null` and there for `exists`.
 //! - `neq` is the opposite of the same item without it: none of the values, and an absent field differs.
 //! - Regular expressions run in linear time, so look-around and back-references are refused.
 //! - Base64 is found without regard to case, as all text is; `cased` minds it.

@@ -344,7 +344,7 @@ impl Facts {
         let has = |marks: &[u32]| atom.field.is_some_and(|field| marks[field] == self.event);
         match atom.test {
             Test::Null => has(&self.nulls) || !has(&self.values),
-            Test::Exists(wanted) => has(&self.values) == wanted,
+            Test::Exists(wanted) => (has(&self.values) || has(&self.nulls)) == wanted,
             Test::Field { .. } => atoms.compares(number, event),
             Test::Text { .. } | Test::Regex(_) | Test::Network(_) | Test::Number { .. } | Test::Time { .. } => {
                 self.atoms[number] == self.event

@@ -65,7 +65,7 @@ pub struct LogSource {
 pub struct Related {
     /// The other's id.
     pub id: String,
-    /// `derived`, `obsolete`, `merged`, `renamed` or `similar`.
+    /// `correlation`, `derived`, `obsolete`, `merged`, `renamed` or `similar`.
     pub kind: String,
 }
 
@@ -303,15 +303,34 @@ pub(crate) fn log_source(node: &Node) -> Result<LogSource, Refused> {
             "category" => &mut source.category,
             "product" => &mut source.product,
             "service" => &mut source.service,
-            "definition" => continue,
+            // What else is said of it is for people, unless it looks like one of these written wrong.
+            _ if !["category", "product", "service"].iter().any(|part| near(key, part)) => continue,
             _ => {
-                let reason = format!("`logsource`: unknown `{key}`; category, product, service or definition is meant");
+                let reason = format!("`logsource`: unknown `{key}`; category, product or service is meant");
                 return Err(Refused::new(*line, reason));
             }
         };
         *part = text(node, key)?;
     }
     Ok(source)
+}
+
+/// Whether a word is another with a letter or two wrong, missing or too many.
+fn near(word: &str, other: &str) -> bool {
+    if word.len() > 2 * other.len() {
+        return false;
+    }
+    let word: Vec<char> = word.to_lowercase().chars().collect();
+    let mut row: Vec<usize> = (0..=word.len()).collect();
+    for (i, letter) in other.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, c) in word.iter().enumerate() {
+            let changed = diagonal + usize::from(*c != letter);
+            diagonal = row[j + 1];
+            row[j + 1] = changed.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row.last().is_some_and(|wrong| *wrong <= 2)
 }
 
 fn custom(document: &Node) -> BTreeMap<String, Node> {

@@ -148,9 +148,10 @@ fn windash_takes_every_dash_for_an_option() {
 }
 
 #[test]
-fn exists_asks_for_a_value() {
-    check("F|exists: true", &[(json!("x"), true), (json!(""), true), (json!(null), false)]);
-    check("F|exists: no", &[(json!("x"), false), (json!(null), true)]);
+fn exists_asks_for_the_field() {
+    // It asks for the field and not for its value, be it empty or null.
+    check("F|exists: true", &[(json!("x"), true), (json!(""), true), (json!(null), true)]);
+    check("F|exists: no", &[(json!("x"), false), (json!(null), false)]);
     assert!(absent("F|exists: false") && !absent("F|exists: yes"));
 }
 
@@ -298,6 +299,13 @@ fn a_rule_is_for_its_log_source() {
     // One source alone must have every part.
     assert_eq!(found(&[source(Some("c"), Some("q"), None), source(None, Some("p"), None)]), [0, 3]);
     assert_eq!(found(&[source(Some("d"), Some("x"), Some("y")), source(Some("d"), None, None)]), [3, 4]);
+}
+
+#[test]
+fn log_sources_may_say_more() {
+    let rule = "title: t\nlogsource: {product: windows, definition: d, collector: wef}\ndetection: {s: {F: 1}, condition: s}\n";
+    let (rules, refused) = RuleSet::compile([("t.yml", rule)]);
+    assert!(refused.is_empty() && rules.len() == 1, "{refused:?}");
 }
 
 #[test]

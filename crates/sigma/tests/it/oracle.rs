@@ -187,7 +187,7 @@ fn fits(item: &Item, wanted: &Wanted, values: &[Fact], event: &Facts) -> bool {
         Wanted::Bool(b) => b.to_string(),
     };
     if has("exists") {
-        return (present().count() == 0) == (written == "false");
+        return values.is_empty() == (written == "false");
     }
     if has("cidr") {
         return texts().any(|text| in_network(text, &written));
