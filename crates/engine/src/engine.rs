@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use vertice_model::{
     EffectId, Event, Position, Question, QuestionState, RawEvent, Threat, ThreatId, ThreatState, Timestamp, Verdict,
 };
+use vertice_sigma::{Matcher, RuleSet};
 
 use crate::content::Content;
 use crate::decide::{Answer, Change, Responses};
@@ -13,6 +14,7 @@ use crate::detect::{Findings, Hit};
 use crate::effect::{Effect, EffectKind, Record, RefusedEvent};
 use crate::gather::Threats;
 use crate::input::{Input, Stamp};
+use crate::normalize::Reading;
 use crate::seen::Seen;
 
 /// The engine: content in force, and the state that its inputs have made.
@@ -70,14 +72,53 @@ enum Notable {
 /// joined with [`Screened::join`] in the order of the log.
 #[must_use]
 pub fn screen(content: &Content, stamp: Stamp, events: &[RawEvent]) -> Screened {
+    screen_with(content, stamp, events, |reading| content.rules.screen(reading, &reading.sources()))
+}
+
+/// Screens as [`screen`] does and comes to the same, but remembers which values it has seen: what came before costs
+/// less. For one thread, and as long as its content is in force.
+#[derive(Debug)]
+pub struct Screener {
+    content: Arc<Content>,
+    matcher: Matcher<Arc<RuleSet>>,
+}
+
+impl Screener {
+    /// One for this content.
+    #[must_use]
+    pub fn new(content: &Arc<Content>) -> Screener {
+        Screener { matcher: content.rules.matcher(), content: Arc::clone(content) }
+    }
+
+    /// Whether it is for this very content.
+    #[must_use]
+    pub fn is_for(&self, content: &Arc<Content>) -> bool {
+        Arc::ptr_eq(&self.content, content)
+    }
+
+    /// Screens raw events.
+    #[must_use]
+    pub fn screen(&mut self, stamp: Stamp, events: &[RawEvent]) -> Screened {
+        let Screener { content, matcher } = self;
+        screen_with(content, stamp, events, |reading| matcher.matches(reading, reading.sources()).to_vec())
+    }
+}
+
+fn screen_with(
+    content: &Content,
+    stamp: Stamp,
+    events: &[RawEvent],
+    mut hits_of: impl FnMut(&Reading<'_>) -> Vec<Hit>,
+) -> Screened {
     let mut notable = Vec::new();
+    let mappings = &content.mappings;
     for (i, raw) in events.iter().enumerate() {
         let stamp = Stamp { position: stamp.position.plus(i as u64), now: stamp.now };
-        match content.mappings.normalize(stamp, raw) {
-            Ok(event) => {
-                let hits = content.rules.screen(&event);
+        match mappings.read(stamp, raw) {
+            Ok(reading) => {
+                let hits = hits_of(&reading);
                 if !hits.is_empty() {
-                    notable.push(Notable::Hits(Box::new(event), hits));
+                    notable.push(Notable::Hits(Box::new(reading.event()), hits));
                 }
             }
             Err(refusal) => notable.push(Notable::Refused(RefusedEvent {

@@ -69,6 +69,7 @@ pub fn run(arguments: &DemoArguments) -> Result<()> {
             content: &ready,
             clock: &clock,
             threads: 1,
+            screeners: Vec::new(),
             observe: &mut observe,
             stop: stop.clone(),
         };

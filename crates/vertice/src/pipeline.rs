@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use tokio_util::sync::CancellationToken;
-use vertice_engine::{Content, Effect, Engine, Input, Screened, Stamp, screen};
+use vertice_engine::{Content, Effect, Engine, Input, Screened, Screener, Stamp};
 use vertice_model::{Position, RawEvent, Timestamp};
 use vertice_store::{ReadError, Store, SubmitError};
 
@@ -40,6 +40,8 @@ pub struct Pipeline<'a> {
     pub clock: &'a Clock,
     /// How many threads screen.
     pub threads: usize,
+    /// What they remember of the content in force; empty at first.
+    pub screeners: Vec<Screener>,
     /// Called after each stretch.
     pub observe: &'a mut (dyn FnMut(Judged<'_>) + Send),
     /// When it is cancelled, the pipeline judges what the log has, takes a snapshot, and returns.
@@ -154,19 +156,25 @@ impl Pipeline<'_> {
     }
 
     /// Screens on several threads; what comes back is in the order of the log.
-    fn screen(&self, content: &Content, stamp: Stamp, events: &[RawEvent]) -> Screened {
+    fn screen(&mut self, content: &Arc<Content>, stamp: Stamp, events: &[RawEvent]) -> Screened {
+        self.screeners.retain(|screener| screener.is_for(content));
         let share = events.len().div_ceil(self.threads).max(limits::SCREEN_SHARE_MIN);
-        if events.len() <= share {
-            return screen(content, stamp, events);
+        let shares = events.len().div_ceil(share);
+        while self.screeners.len() < shares {
+            self.screeners.push(Screener::new(content));
+        }
+        if let ([screener, ..], 1) = (&mut *self.screeners, shares) {
+            return screener.screen(stamp, events);
         }
         std::thread::scope(|scope| {
             let starts = (0_u64..).step_by(share);
             let shares: Vec<_> = events
                 .chunks(share)
                 .zip(starts)
-                .map(|(events, start)| {
+                .zip(&mut self.screeners)
+                .map(|((events, start), screener)| {
                     let stamp = Stamp { position: stamp.position.plus(start), now: stamp.now };
-                    scope.spawn(move || screen(content, stamp, events))
+                    scope.spawn(move || screener.screen(stamp, events))
                 })
                 .collect();
             let joined = shares.into_iter().map(|s| s.join().unwrap_or_else(|e| std::panic::resume_unwind(e)));
@@ -257,7 +265,9 @@ mod tests {
         let mut observe = |_: Judged<'_>| {};
         let (store, content) = (&store, &content);
         let ready = Ready::with(Arc::clone(content));
-        let pipeline = Pipeline { store, content: &ready, clock: &clock, threads: 1, observe: &mut observe, stop };
+        let screeners = Vec::new();
+        let pipeline =
+            Pipeline { store, content: &ready, clock: &clock, threads: 1, screeners, observe: &mut observe, stop };
         pipeline.run(&mut engine).unwrap();
         assert!(Arc::ptr_eq(engine.content(), content), "what the log gave is what was compiled");
         let again = recover(store, content).unwrap();

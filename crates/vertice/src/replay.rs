@@ -61,6 +61,7 @@ pub fn run(config: &Config, arguments: &ReplayArguments, format: Format) -> Resu
             content: &ready,
             clock: &clock,
             threads: pipeline::threads(),
+            screeners: Vec::new(),
             observe: &mut observe,
             stop: stop.clone(),
         };

@@ -325,7 +325,8 @@ fn judge(
             count(metrics, now, record);
         }
     };
-    Pipeline { store, content, clock, threads: threads(), observe: &mut observe, stop }.run(engine)
+    Pipeline { store, content, clock, threads: threads(), screeners: Vec::new(), observe: &mut observe, stop }
+        .run(engine)
 }
 
 fn count(metrics: &Metrics, now: Timestamp, record: &Record) {

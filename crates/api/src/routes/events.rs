@@ -195,14 +195,16 @@ impl Work {
             SplitError::UnknownEncoding(detail) => Problem::new(Kind::UnsupportedMedia, detail),
             SplitError::BadEncoding(detail) => Problem::bad_request(detail),
         })?;
-        // Every event is read as the engine will read it, so that its sender hears now what is wrong.
+        // Every event is read as the engine will read it, as far as that can refuse it: its sender hears now what is
+        // wrong.
         let stamp = Stamp { position: Position(1), now: self.now };
         let mut checked = Checked { events: Vec::with_capacity(events.len()), refused, refused_total: 0 };
         let mut numbers = numbers.into_iter();
+        let mappings = &self.content.mappings;
         for raw in events {
             let number = numbers.next().unwrap_or_default();
-            match self.content.mappings.normalize(stamp, &raw) {
-                Ok(_) => checked.events.push(raw),
+            match mappings.check(stamp, &raw) {
+                Ok(()) => checked.events.push(raw),
                 Err(refusal) => checked.refused.push(RefusedLine { number, reason: refusal.reason }),
             }
         }

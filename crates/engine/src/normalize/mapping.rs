@@ -1,14 +1,17 @@
 //! A mapping, compiled.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use regex::{RegexSet, RegexSetBuilder};
 use vertice_model::limits::{EVENT_ID_BYTES_MAX, EVENT_YEARS};
-use vertice_model::{EventId, Refusal, Timestamp, Value};
+use vertice_model::{Refusal, Timestamp};
 
 use super::draft::Draft;
+use super::field::Field;
 use super::spec::{Kind, Shape, Spec, Step};
 use super::syslog::Header;
+use super::value::Held;
 use super::words::yaml;
 use crate::content::{ContentError, ContentFile};
 use crate::limits::MAPPING_REGEX_BYTES_MAX;
@@ -22,6 +25,8 @@ pub(super) struct Mapping {
     pub(super) spec: Spec,
     /// All its patterns at once, to find the first that fits.
     patterns: RegexSet,
+    /// Whether its steps must be taken to know that a line is not refused.
+    pub(super) refuses_by_steps: bool,
 }
 
 impl Mapping {
@@ -41,15 +46,15 @@ impl Mapping {
             .map_err(|error| refuse(0, format!("`patterns` together: {error}")))?;
         let stem = file.path.rsplit('/').next().unwrap_or(&file.path);
         let name = stem.trim_end_matches(".yaml").trim_end_matches(".yml").into();
-        Ok(Mapping { name, spec, patterns })
+        Ok(Mapping { name, refuses_by_steps: refuses_by_steps(&spec), spec, patterns })
     }
 
     /// Whether a JSON object is one of its own.
-    pub(super) fn recognises(&self, draft: &Draft) -> bool {
+    pub(super) fn recognises(&self, draft: &Draft<'_>) -> bool {
         self.spec
             .recognise
             .iter()
-            .any(|way| way.has.iter().all(|name| draft.get(name).is_some()) && way.holds.holds(draft))
+            .any(|way| way.has.iter().all(|field| draft.get(field).is_some()) && way.holds.holds(draft))
     }
 
     /// Whether messages of a program may be its own.
@@ -63,29 +68,35 @@ impl Mapping {
     }
 
     /// Gives a JSON object's fields the names that the steps use.
-    pub(super) fn prepare(&self, draft: &mut Draft) {
+    pub(super) fn prepare(&self, draft: &mut Draft<'_>) {
         if !self.spec.hoist.is_empty() {
             draft.hoist(&self.spec.hoist);
         }
-        for (names, values) in &self.spec.zip {
+        for (names, values) in &self.spec.zip.0 {
             draft.zip(names, values);
         }
     }
 
-    /// Reads a message; `None` if it is none of its own.
-    pub(super) fn text(&self, message: &str, header: Option<&Header<'_>>) -> Option<Draft> {
+    /// Reads a message; `None` if it is none of its own. Without `derive` only that is found out.
+    pub(super) fn text<'a>(&'a self, message: &'a str, header: Option<&Header<'a>>, derive: bool) -> Option<Draft<'a>> {
+        if self.spec.others && !derive {
+            return Some(Draft::default());
+        }
         let step = self.patterns.matches(message).iter().next().map(|i| &self.spec.patterns[i]);
         if step.is_none() && !self.spec.others {
             return None;
         }
         let mut draft = Draft::default();
-        draft.put("message", message.into());
+        if !derive {
+            return Some(draft);
+        }
+        draft.put_named("message", message.into());
         if let Some(header) = header {
             describe(header, &mut draft);
         }
         if let Some(step) = step {
             if let Some(pattern) = &step.regex {
-                pattern.apply(message, &mut draft);
+                pattern.apply(Cow::Borrowed(message), &mut draft);
             }
             step.apply(&mut draft);
         }
@@ -93,31 +104,32 @@ impl Mapping {
     }
 
     /// Whether the fields are what they must be.
-    pub(super) fn check(&self, draft: &Draft) -> Result<(), Refusal> {
-        let required = self.spec.require.iter().map(|(name, kind)| (name, *kind, true));
-        let allowed = self.spec.allow.iter().map(|(name, kind)| (name, *kind, false));
-        for (name, kind, must) in required.chain(allowed) {
-            let why = match draft.get(name) {
-                None | Some(Value::Null) if !must => continue,
-                None | Some(Value::Null) => "is missing",
+    pub(super) fn check(&self, draft: &Draft<'_>) -> Result<(), Refusal> {
+        let required = self.spec.require.0.iter().map(|(field, kind)| (field, *kind, true));
+        let allowed = self.spec.allow.0.iter().map(|(field, kind)| (field, *kind, false));
+        for (field, kind, must) in required.chain(allowed) {
+            let why = match draft.get(field) {
+                None | Some(Held::Null) if !must => continue,
+                None | Some(Held::Null) => "is missing",
                 Some(value) if kind.fits(value) => continue,
                 Some(_) => "is something else",
             };
-            return Err(Refusal::new(format!("{}: `{name}` {why}; it must be {}", self.name, kind.meant())));
+            let meant = kind.meant();
+            return Err(Refusal::new(format!("{}: `{}` {why}; it must be {meant}", self.name, field.name)));
         }
         Ok(())
     }
 
     /// When it happened; `None` if the event does not say.
-    pub(super) fn time(&self, draft: &Draft, received: Timestamp) -> Result<Option<Timestamp>, Refusal> {
+    pub(super) fn time(&self, draft: &Draft<'_>, received: Timestamp) -> Result<Option<Timestamp>, Refusal> {
         for time in &self.spec.time {
-            let Some(value) = draft.get(&time.field).filter(|value| **value != Value::Null) else { continue };
+            let Some(value) = draft.get(&time.field).filter(|value| !matches!(value, Held::Null)) else { continue };
             let read = time.formats.iter().find_map(|format| format.read(value, received));
             return match read {
                 Some(at) => Ok(Some(at)),
                 None => {
                     let text: String = value.to_text().chars().take(64).collect();
-                    let (name, field) = (&self.name, &time.field);
+                    let (name, field) = (&self.name, &time.field.name);
                     let (from, to) = (EVENT_YEARS.start(), EVENT_YEARS.end());
                     let reason = format!(
                         "{name}: the time in `{field}` can not be read: {text:?}; it must be of the years {from} to {to}"
@@ -130,22 +142,43 @@ impl Mapping {
     }
 
     /// The sender's own id; `None` if the log source has none.
-    pub(super) fn event_id(&self, draft: &Draft) -> Result<Option<EventId>, Refusal> {
-        let Some(id) = self.spec.event_id.as_ref().and_then(|name| draft.text(name)) else { return Ok(None) };
+    pub(super) fn event_id<'a>(&self, draft: &Draft<'a>) -> Result<Option<Cow<'a, str>>, Refusal> {
+        let Some(id) = self.spec.event_id.as_ref().and_then(|field| draft.text(field)) else { return Ok(None) };
         if id.len() > EVENT_ID_BYTES_MAX {
             let reason = format!("{}: the event's id is longer than {EVENT_ID_BYTES_MAX} bytes", self.name);
             return Err(Refusal::new(reason));
         }
-        Ok(Some(EventId::given(id.into_owned())))
+        Ok(Some(id))
     }
 }
 
+/// Whether a line could be refused for what its mapping derives, and not only for what stands there.
+fn refuses_by_steps(spec: &Spec) -> bool {
+    let times = spec.time.iter().map(|time| &time.field);
+    let text = spec.reads == Shape::Text;
+    let read: Vec<&Field> = times
+        .chain(&spec.event_id)
+        // What a text must have, its patterns derive.
+        .chain(spec.require.0.iter().chain(&spec.allow.0).filter(|_| text).map(|(field, _)| field))
+        .collect();
+    let mut steps: Vec<&Step> = spec.patterns.iter().chain(&spec.steps).collect();
+    while let Some(step) = steps.pop() {
+        if !read.is_empty() && step.pairs.is_some() || step.derived().any(|field| read.contains(&field)) {
+            return true;
+        }
+        steps.extend(&step.steps);
+        steps.extend(step.switch.iter().flat_map(|switch| switch.cases.values()).map(|case| &**case));
+    }
+    // A syslog header's words are derived too.
+    spec.reread.is_some() || text && !read.is_empty()
+}
+
 impl Kind {
-    fn fits(self, value: &Value) -> bool {
+    fn fits(self, value: &Held<'_>) -> bool {
         match self {
             Kind::Text => value.as_text().is_some_and(|text| !text.trim().is_empty()),
             Kind::Ip => value.as_text().is_some_and(|text| text.parse::<std::net::IpAddr>().is_ok()),
-            Kind::Integer => matches!(value, Value::Int(_)),
+            Kind::Integer => matches!(value, Held::Int(_)),
             // An object is flat by now: a value under its own name is something else.
             Kind::Object => false,
         }
@@ -162,18 +195,18 @@ impl Kind {
 }
 
 /// What a syslog header says, as fields.
-fn describe(header: &Header<'_>, draft: &mut Draft) {
+fn describe<'a>(header: &Header<'a>, draft: &mut Draft<'a>) {
     for (name, value) in [("host.name", header.host), ("process.name", header.program), ("process.pid", header.pid)] {
         if let Some(value) = value {
-            draft.put(name, value.into());
+            draft.put_named(name, value.into());
         }
     }
     if let Some(priority) = header.priority {
-        draft.put("syslog.facility", Value::Int(i64::from(priority / 8)));
-        draft.put("syslog.severity", Value::Int(i64::from(priority % 8)));
+        draft.put_named("syslog.facility", Held::Int(i64::from(priority / 8)));
+        draft.put_named("syslog.severity", Held::Int(i64::from(priority % 8)));
     }
     for (name, value) in &header.data {
-        draft.put(&format!("syslog.{name}"), value.as_str().into());
+        draft.put_named(format!("syslog.{name}"), value.clone().into());
     }
 }
 
@@ -192,7 +225,7 @@ fn checked(spec: &Spec) -> Result<(), String> {
             if spec.programs.is_empty() && !spec.plain {
                 return Err("neither `programs` nor `plain`: no line would ever be read".to_owned());
             }
-            if !spec.recognise.is_empty() || !spec.hoist.is_empty() || !spec.zip.is_empty() {
+            if !spec.recognise.is_empty() || !spec.hoist.is_empty() || !spec.zip.0.is_empty() {
                 return Err("`recognise`, `hoist` and `zip` are for JSON".to_owned());
             }
         }

@@ -9,10 +9,12 @@
 //! if it has one, and the first mapping for its program reads the message. What is recognised by nothing
 //! is refused, with what was seen.
 //!
-//! # What it costs
-//! A Windows event takes some 10 µs: half for JSON, half for deriving fields and sorting them.
+//! What is read borrows from the line ([`Reading`]): rules are asked of it as it is, and only an event that one
+//! matched is copied out of it.
 
 mod draft;
+mod field;
+mod index;
 mod json;
 mod mapping;
 mod pairs;
@@ -20,6 +22,7 @@ mod spec;
 mod step;
 mod syslog;
 mod time;
+mod value;
 mod words;
 
 use std::borrow::Cow;
@@ -27,7 +30,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use vertice_model::limits::{EVENT_YEARS, RAW_EVENT_BYTES_MAX};
-use vertice_model::{Event, EventId, RawEvent, Refusal, Timestamp, Value};
+use vertice_model::{Event, EventId, RawEvent, Refusal, Timestamp};
+use vertice_sigma::{Source, Value as Seen};
 
 use crate::Stamp;
 use crate::content::{ContentError, ContentFile};
@@ -37,6 +41,7 @@ use draft::Draft;
 use mapping::Mapping;
 use spec::{Reread, Shape};
 use syslog::Header;
+use value::Held;
 
 /// The mappings in force.
 #[derive(Clone, Debug, Default)]
@@ -82,26 +87,77 @@ impl Mappings {
     ///
     /// # Errors
     /// When no mapping recognises it, or the one that does can not read it.
+    pub fn read<'a>(&'a self, stamp: Stamp, raw: &'a RawEvent) -> Result<Reading<'a>, Refusal> {
+        let reader = Reader { mappings: self, received: stamp.now, derive: true };
+        let Read { mapping, draft, time } = reader.line(checked(&raw.line)?, None, 0)?;
+        let event_id = mapping.event_id(&draft)?;
+        Ok(Reading { stamp, origin: &raw.origin, mapping, draft, time, event_id })
+    }
+
+    /// Refuses a raw event that [`Mappings::read`] would refuse, and takes no step that can not lead to that.
+    ///
+    /// # Errors
+    /// Those of [`Mappings::read`].
+    pub fn check(&self, stamp: Stamp, raw: &RawEvent) -> Result<(), Refusal> {
+        let reader = Reader { mappings: self, received: stamp.now, derive: false };
+        let Read { mapping, draft, .. } = reader.line(checked(&raw.line)?, None, 0)?;
+        mapping.event_id(&draft).map(|_| ())
+    }
+
+    /// Reads a raw event, and copies out what it says.
+    ///
+    /// # Errors
+    /// Those of [`Mappings::read`].
     pub fn normalize(&self, stamp: Stamp, raw: &RawEvent) -> Result<Event, Refusal> {
-        let reader = Reader { mappings: self, received: stamp.now };
-        let line = checked(&raw.line)?;
-        let Read { mapping, mut draft, time } = reader.line(line, None, 0)?;
-        let event_id = mapping.event_id(&draft)?.unwrap_or_else(|| EventId::at(stamp.position));
-        draft.name_entity(&mapping.spec.entity);
-        let entity = draft.take_entity();
-        let log_sources = draft.log_sources().into();
-        let fields = draft.into_fields();
-        Ok(Event {
-            event_id,
-            position: stamp.position,
-            timestamp: time,
-            received: stamp.now,
-            origin: Arc::clone(&raw.origin),
-            mapping: Arc::clone(&mapping.name),
-            log_sources,
-            entity,
-            fields,
-        })
+        self.read(stamp, raw).map(|reading| reading.event())
+    }
+}
+
+/// A raw event as its mapping reads it, borrowed from its line.
+#[derive(Debug)]
+pub struct Reading<'a> {
+    stamp: Stamp,
+    origin: &'a Arc<str>,
+    mapping: &'a Mapping,
+    draft: Draft<'a>,
+    time: Timestamp,
+    event_id: Option<Cow<'a, str>>,
+}
+
+impl Reading<'_> {
+    /// The log sources that it belongs to.
+    #[must_use]
+    pub fn sources(&self) -> Vec<Source<'_>> {
+        self.draft.sources()
+    }
+
+    /// The event by itself.
+    #[must_use]
+    pub fn event(&self) -> Event {
+        let given = self.event_id.as_deref().map(|id| EventId::given(id.to_owned()));
+        Event {
+            event_id: given.unwrap_or_else(|| EventId::at(self.stamp.position)),
+            position: self.stamp.position,
+            timestamp: self.time,
+            received: self.stamp.now,
+            origin: Arc::clone(self.origin),
+            mapping: Arc::clone(&self.mapping.name),
+            log_sources: self.draft.log_sources().into(),
+            entity: self.draft.entity(),
+            fields: self.draft.fields(),
+        }
+    }
+}
+
+impl vertice_sigma::Event for Reading<'_> {
+    fn field<'a>(&'a self, name: &str, visit: &mut dyn FnMut(Seen<'a>)) {
+        if let Some(value) = self.draft.named(name) {
+            value.show(visit);
+        }
+    }
+
+    fn each<'a>(&'a self, visit: &mut dyn FnMut(&str, Seen<'a>)) {
+        self.draft.each(visit);
     }
 }
 
@@ -117,30 +173,37 @@ fn checked(line: &str) -> Result<&str, Refusal> {
     if start.is_empty() {
         return Err(Refusal::new("an empty line"));
     }
-    let line = if start.starts_with('{') { start } else { line };
     // Within JSON a NUL is refused by the syntax, with its place.
+    if start.starts_with('{') {
+        return Ok(start);
+    }
     match line.find('\0') {
-        Some(at) if !line.starts_with('{') => Err(Refusal::new(format!("a NUL byte at column {}", at + 1))),
-        Some(_) | None => Ok(line),
+        Some(at) => Err(Refusal::new(format!("a NUL byte at column {}", at + 1))),
+        None => Ok(line),
     }
 }
 
 /// A line as a mapping has read it.
-struct Read<'a> {
-    mapping: &'a Mapping,
-    draft: Draft,
+struct Read<'m, 'l> {
+    mapping: &'m Mapping,
+    draft: Draft<'l>,
     time: Timestamp,
 }
 
 /// Finds the mapping for a line.
-struct Reader<'a> {
-    mappings: &'a Mappings,
+struct Reader<'m> {
+    mappings: &'m Mappings,
     received: Timestamp,
+    /// Whether all is derived, and not only what may lead to a refusal.
+    derive: bool,
 }
 
-impl<'a> Reader<'a> {
+impl<'m> Reader<'m> {
     /// Reads a line; `outer` is what is known from around it, `depth` how many lines are around it.
-    fn line(&self, line: &str, outer: Option<&Header<'_>>, depth: u8) -> Result<Read<'a>, Refusal> {
+    fn line<'l>(&self, line: &'l str, outer: Option<&Header<'l>>, depth: u8) -> Result<Read<'m, 'l>, Refusal>
+    where
+        'm: 'l,
+    {
         if line.starts_with('{') {
             return self.json(line, outer, depth);
         }
@@ -154,7 +217,10 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn json(&self, line: &str, outer: Option<&Header<'_>>, depth: u8) -> Result<Read<'a>, Refusal> {
+    fn json<'l>(&self, line: &'l str, outer: Option<&Header<'l>>, depth: u8) -> Result<Read<'m, 'l>, Refusal>
+    where
+        'm: 'l,
+    {
         let (fields, left_out) = json::flatten(line)?;
         let mut draft = Draft::new(fields, left_out);
         match self.mappings.json.iter().find(|mapping| mapping.recognises(&draft)) {
@@ -168,7 +234,10 @@ impl<'a> Reader<'a> {
 
     /// Reads what is behind a syslog header. `whole` is the line with the header, for what only looked like
     /// one; it is tried before the mapping that takes any program.
-    fn message(&self, header: &Header<'_>, whole: Option<&str>, depth: u8) -> Result<Read<'a>, Refusal> {
+    fn message<'l>(&self, header: &Header<'l>, whole: Option<&'l str>, depth: u8) -> Result<Read<'m, 'l>, Refusal>
+    where
+        'm: 'l,
+    {
         let body = header.message.strip_prefix("@cee:").unwrap_or(header.message).trim_start();
         if body.starts_with('{')
             && let Ok(read) = self.json(body, Some(header), depth)
@@ -183,7 +252,7 @@ impl<'a> Reader<'a> {
             {
                 return Ok(read);
             }
-            if let Some(draft) = mapping.text(header.message, Some(header)) {
+            if let Some(draft) = mapping.text(header.message, Some(header), self.derives(mapping)) {
                 return self.finish(mapping, draft, Some(header), depth);
             }
         }
@@ -191,28 +260,40 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads a line without a header; `None` if no mapping recognises it.
-    fn plain(&self, line: &str, outer: Option<&Header<'_>>, depth: u8) -> Result<Option<Read<'a>>, Refusal> {
+    fn plain<'l>(&self, line: &'l str, outer: Option<&Header<'l>>, depth: u8) -> Result<Option<Read<'m, 'l>>, Refusal>
+    where
+        'm: 'l,
+    {
         for mapping in self.mappings.text.iter().filter(|mapping| mapping.spec.plain) {
-            if let Some(draft) = mapping.text(line, outer) {
+            if let Some(draft) = mapping.text(line, outer, self.derives(mapping)) {
                 return self.finish(mapping, draft, outer, depth).map(Some);
             }
         }
         Ok(None)
     }
 
-    fn finish(
+    fn derives(&self, mapping: &Mapping) -> bool {
+        self.derive || mapping.refuses_by_steps
+    }
+
+    fn finish<'l>(
         &self,
-        mapping: &'a Mapping,
-        mut draft: Draft,
-        outer: Option<&Header<'_>>,
+        mapping: &'m Mapping,
+        mut draft: Draft<'l>,
+        outer: Option<&Header<'l>>,
         depth: u8,
-    ) -> Result<Read<'a>, Refusal> {
+    ) -> Result<Read<'m, 'l>, Refusal>
+    where
+        'm: 'l,
+    {
         mapping.check(&draft)?;
-        for step in &mapping.spec.steps {
-            step.apply(&mut draft);
-        }
-        if let Some(host) = outer.and_then(|header| header.host) {
-            draft.put("host.name", host.into());
+        if self.derives(mapping) {
+            for step in &mapping.spec.steps {
+                step.apply(&mut draft);
+            }
+            if let Some(host) = outer.and_then(|header| header.host) {
+                draft.put_named("host.name", host.into());
+            }
         }
         let around = outer.and_then(|header| header.time);
         let time = mapping.time(&draft, self.received)?.or(around).unwrap_or(self.received);
@@ -224,31 +305,35 @@ impl<'a> Reader<'a> {
         match &mapping.spec.reread {
             Some(reread) if depth < REREADS_MAX => self.reread(reread, mapping, &draft, time, depth + 1),
             Some(_) => Err(Refusal::new(format!("{}: lines within lines, {REREADS_MAX} deep", mapping.name))),
-            None => Ok(Read { mapping, draft, time }),
+            None => {
+                draft.ask_entity(&mapping.spec.entity);
+                draft.settle();
+                Ok(Read { mapping, draft, time })
+            }
         }
     }
 
     /// Reads the line within a line.
-    fn reread(
+    fn reread<'l>(
         &self,
         reread: &Reread,
         mapping: &Mapping,
-        draft: &Draft,
+        draft: &Draft<'_>,
         time: Timestamp,
         depth: u8,
-    ) -> Result<Read<'a>, Refusal> {
+    ) -> Result<Read<'m, 'l>, Refusal> {
         let line = match draft.get(&reread.line) {
             // journald writes a message that is no UTF-8 as a list of bytes.
-            Some(Value::List(bytes)) => Cow::Owned(from_bytes(bytes)),
+            Some(Held::List(bytes)) => Cow::Owned(from_bytes(bytes)),
             Some(_) | None => draft.text(&reread.line).unwrap_or_default(),
         };
         let line = line.trim_end_matches(['\r', '\n']);
         if line.is_empty() {
-            return Err(Refusal::new(format!("{}: `{}` is missing or empty", mapping.name, reread.line)));
+            return Err(Refusal::new(format!("{}: `{}` is missing or empty", mapping.name, reread.line.name)));
         }
-        let host = reread.host.as_ref().and_then(|name| draft.text(name));
-        let program = reread.program.iter().find_map(|name| draft.text(name));
-        let pid = reread.pid.as_ref().and_then(|name| draft.text(name));
+        let host = reread.host.as_ref().and_then(|field| draft.text(field));
+        let program = reread.program.iter().find_map(|field| draft.text(field));
+        let pid = reread.pid.as_ref().and_then(|field| draft.text(field));
         let header = Header {
             time: Some(time),
             host: host.as_deref(),
@@ -257,11 +342,13 @@ impl<'a> Reader<'a> {
             message: line,
             ..Header::default()
         };
-        if header.program.is_some() {
-            self.message(&header, None, depth)
+        let Read { mapping, draft, time } = if header.program.is_some() {
+            self.message(&header, None, depth)?
         } else {
-            self.line(line, Some(&header), depth)
-        }
+            self.line(line, Some(&header), depth)?
+        };
+        // The line may be unescaped, and then nobody else has it.
+        Ok(Read { mapping, draft: draft.into_owned(), time })
     }
 }
 
@@ -270,7 +357,7 @@ fn shown(text: &str) -> &str {
     &text[..text.char_indices().nth(48).map_or(text.len(), |(i, _)| i)]
 }
 
-fn from_bytes(list: &[Value]) -> String {
+fn from_bytes(list: &[Held<'_>]) -> String {
     let bytes: Vec<u8> = list.iter().filter_map(|value| value.to_text().parse().ok()).collect();
     String::from_utf8_lossy(&bytes).replace('\0', "\u{fffd}")
 }

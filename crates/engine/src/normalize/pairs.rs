@@ -2,19 +2,19 @@
 
 use std::borrow::Cow;
 
-use serde::Deserialize;
-use vertice_model::Value;
-
 use super::draft::Draft;
+use super::field::Field;
+use super::value::Held;
 use super::words::Glob;
 use crate::limits::PAIRS_MAX;
+use serde::Deserialize;
 
 /// How the pairs of a field become fields.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Pairs {
     /// The field with the pairs.
-    from: String,
+    from: Field,
     /// The keys whose bare value is hexadecimal text, as the audit system writes what has a space, a quote
     /// or a control character in it. NUL between arguments becomes a space.
     #[serde(default)]
@@ -26,13 +26,20 @@ pub(super) struct Pairs {
 
 impl Pairs {
     /// Adds the pairs to the draft under their own keys.
-    pub(super) fn apply(&self, draft: &mut Draft) {
-        let Some(text) = draft.text(&self.from).map(Cow::into_owned) else { return };
+    pub(super) fn apply<'a>(&'a self, draft: &mut Draft<'a>) {
         let mut budget = PAIRS_MAX;
-        self.read(&text, draft, &mut budget, true);
+        match draft.text(&self.from) {
+            Some(Cow::Borrowed(text)) => self.read(text, &mut budget, true, &mut |key, value| {
+                draft.put_named(key, Held::Text(value));
+            }),
+            Some(Cow::Owned(text)) => self.read(&text, &mut budget, true, &mut |key, value| {
+                draft.put_named(key.into_owned(), Held::from(value.into_owned()));
+            }),
+            None => {}
+        }
     }
 
-    fn read(&self, text: &str, draft: &mut Draft, budget: &mut usize, nest: bool) {
+    fn read<'t>(&self, text: &'t str, budget: &mut usize, nest: bool, put: Put<'_, 't>) {
         let mut rest = text.trim_start_matches(separator);
         while !rest.is_empty() && *budget > 0 {
             let end = rest.find(|c| c == '=' || separator(c)).unwrap_or(rest.len());
@@ -45,23 +52,31 @@ impl Pairs {
             *budget -= 1;
             let (value, after) = quoted(after).unwrap_or_else(|| bare(after));
             match value {
-                Piece::Quoted('\'', inner) if nest && inner.contains('=') => self.read(&inner, draft, budget, false),
-                Piece::Quoted(_, inner) => draft.put(key, Value::Text(inner.into_owned())),
-                Piece::Bare(word) => draft.put(key, Value::Text(self.decode(key, word))),
+                Piece::Quoted('\'', inner) if nest && inner.contains('=') => match inner {
+                    Cow::Borrowed(inner) => self.read(inner, budget, false, put),
+                    Cow::Owned(inner) => self.read(&inner, budget, false, &mut |key, value| {
+                        put(key.into_owned().into(), value.into_owned().into());
+                    }),
+                },
+                Piece::Quoted(_, inner) => put(key.into(), inner),
+                Piece::Bare(word) => put(key.into(), self.decode(key, word)),
             }
             rest = after.trim_start_matches(separator);
         }
     }
 
-    fn decode(&self, key: &str, word: &str) -> String {
+    fn decode<'t>(&self, key: &str, word: &'t str) -> Cow<'t, str> {
         if self.hex.iter().any(|glob| glob.matches(key))
             && let Some(text) = unhex(word)
         {
-            return text;
+            return Cow::Owned(text);
         }
-        word.trim_matches(|c| self.trim.contains(c)).to_owned()
+        Cow::Borrowed(word.trim_matches(|c| self.trim.contains(c)))
     }
 }
+
+/// Takes a key and its value.
+type Put<'p, 't> = &'p mut dyn FnMut(Cow<'t, str>, Cow<'t, str>);
 
 /// The audit system puts 0x1d between what the kernel wrote and what was looked up for it.
 fn separator(c: char) -> bool {
@@ -112,9 +127,9 @@ mod tests {
     fn check(spec: &str, text: &str, expected: &str) {
         let pairs: Pairs = super::super::words::yaml(spec).unwrap();
         let mut draft = Draft::default();
-        draft.put("body", Value::from(text));
+        draft.put_named("body", Held::from(text));
         pairs.apply(&mut draft);
-        let fields = draft.into_fields();
+        let fields = draft.fields();
         let shown: Vec<String> =
             fields.iter().filter(|(n, _)| *n != "body").map(|(n, v)| format!("{n}=<{}>", v.to_text())).collect();
         assert_eq!(shown.join(" "), expected);
@@ -148,8 +163,8 @@ mod tests {
         let many: String = (0..PAIRS_MAX + 10).map(|i| format!("k{i}=1 ")).collect();
         let pairs: Pairs = super::super::words::yaml("{from: body}").unwrap();
         let mut draft = Draft::default();
-        draft.put("body", Value::from(many));
+        draft.put_named("body", Held::from(many));
         pairs.apply(&mut draft);
-        assert_eq!(draft.into_fields().len(), PAIRS_MAX + 1);
+        assert_eq!(draft.fields().len(), PAIRS_MAX + 1);
     }
 }

@@ -12,9 +12,10 @@ use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{Error, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use super::field::{ByField, Field, FieldList, Folded, Prefix};
 use super::pairs::Pairs;
 use super::time::Format;
-use super::words::{Condition, Glob, Pattern, Word, Words};
+use super::words::{Condition, Glob, Pattern, Word};
 
 /// A mapping file.
 #[derive(Clone, Debug, Deserialize)]
@@ -42,18 +43,18 @@ pub(super) struct Spec {
     pub(super) others: bool,
     /// JSON: prefixes stripped off names; see [`super::draft::Draft::hoist`].
     #[serde(default)]
-    pub(super) hoist: Vec<String>,
+    pub(super) hoist: Vec<Prefix>,
     /// JSON: lists of names and the lists of their values, which become fields.
     #[serde(default)]
-    pub(super) zip: BTreeMap<String, String>,
+    pub(super) zip: ByField<Field>,
     /// Fields that must be there, and what each must be.
     #[serde(default)]
-    pub(super) require: BTreeMap<String, Kind>,
+    pub(super) require: ByField<Kind>,
     /// Fields that may be missing, and what each must be if it is there.
     #[serde(default)]
-    pub(super) allow: BTreeMap<String, Kind>,
+    pub(super) allow: ByField<Kind>,
     /// The field with the sender's own id.
-    pub(super) event_id: Option<String>,
+    pub(super) event_id: Option<Field>,
     /// Where the time is: the first of these fields that is there.
     #[serde(default)]
     pub(super) time: Vec<Time>,
@@ -67,7 +68,7 @@ pub(super) struct Spec {
     pub(super) reread: Option<Reread>,
     /// The fields that may name the entity, best first.
     #[serde(default)]
-    pub(super) entity: Vec<String>,
+    pub(super) entity: Vec<Field>,
 }
 
 fn usual_order() -> u32 {
@@ -90,7 +91,7 @@ pub(super) enum Shape {
 pub(super) struct Recognise {
     /// Fields that must be there.
     #[serde(default)]
-    pub(super) has: Vec<String>,
+    pub(super) has: Vec<Field>,
     /// Fields that must have one of these values.
     #[serde(default, rename = "where")]
     pub(super) holds: Condition,
@@ -115,7 +116,7 @@ pub(super) enum Kind {
 #[serde(deny_unknown_fields)]
 pub(super) struct Time {
     /// The field.
-    pub(super) field: String,
+    pub(super) field: Field,
     /// The ways to write it, likeliest first.
     pub(super) formats: Vec<Format>,
 }
@@ -125,14 +126,14 @@ pub(super) struct Time {
 #[serde(deny_unknown_fields)]
 pub(super) struct Reread {
     /// The field with the line.
-    pub(super) line: String,
+    pub(super) line: Field,
     /// The field with the host.
-    pub(super) host: Option<String>,
+    pub(super) host: Option<Field>,
     /// The fields with the program, the first that is there. Without one the line is read as it stands.
     #[serde(default)]
-    pub(super) program: Vec<String>,
+    pub(super) program: Vec<Field>,
     /// The field with the process id.
-    pub(super) pid: Option<String>,
+    pub(super) pid: Option<Field>,
 }
 
 /// One step: on a condition, what to derive. Its parts are done in the order in which they stand here.
@@ -154,13 +155,13 @@ pub(super) struct Step {
     pub(super) extract: Vec<Extract>,
     /// Constants, by the field that gets them.
     #[serde(default)]
-    pub(super) set: BTreeMap<String, String>,
+    pub(super) set: ByField<String>,
     /// Copies, by the field that gets them.
     #[serde(default)]
-    pub(super) fields: BTreeMap<String, Source>,
+    pub(super) fields: ByField<Source>,
     /// The fields that may name the entity of such an event, best first, instead of the mapping's.
     #[serde(default)]
-    pub(super) entity: Vec<String>,
+    pub(super) entity: Vec<Field>,
     /// What it belongs to.
     pub(super) log_source: Option<LogSourceSpec>,
     /// One step by the value of a field.
@@ -175,7 +176,7 @@ pub(super) struct Step {
 #[serde(deny_unknown_fields)]
 pub(super) struct Extract {
     /// The field.
-    pub(super) from: String,
+    pub(super) from: Field,
     /// The pattern; nothing happens if it does not fit.
     pub(super) regex: Pattern,
 }
@@ -197,13 +198,13 @@ pub(super) struct LogSourceSpec {
 #[serde(deny_unknown_fields)]
 pub(super) struct Switch {
     /// The field.
-    pub(super) on: String,
+    pub(super) on: Field,
     /// The steps; a key may be several values with commas between.
     #[serde(deserialize_with = "cases")]
-    pub(super) cases: BTreeMap<String, Arc<Step>>,
+    pub(super) cases: Folded<Arc<Step>>,
 }
 
-fn cases<'de, D: Deserializer<'de>>(d: D) -> Result<BTreeMap<String, Arc<Step>>, D::Error> {
+fn cases<'de, D: Deserializer<'de>>(d: D) -> Result<Folded<Arc<Step>>, D::Error> {
     let written = BTreeMap::<Word, Step>::deserialize(d)?;
     let mut cases = BTreeMap::new();
     for (Word(keys), step) in written {
@@ -214,7 +215,7 @@ fn cases<'de, D: Deserializer<'de>>(d: D) -> Result<BTreeMap<String, Arc<Step>>,
             }
         }
     }
-    Ok(cases)
+    Ok(Folded::new(cases))
 }
 
 /// Where a value comes from: a field, the first of several fields, or a map that says more.
@@ -232,17 +233,23 @@ pub(super) struct Source {
 pub(super) struct LongSource {
     /// Fields; the first that is there and says something.
     #[serde(default)]
-    pub(super) from: Words,
+    pub(super) from: FieldList,
     /// Fields `NAME0`, `NAME1`, … until one is missing, joined with spaces.
     pub(super) join: Option<String>,
     /// What a value becomes, compared without regard to case; one that is not listed becomes `else`, or nothing.
-    pub(super) map: Option<BTreeMap<Word, String>>,
+    #[serde(default, deserialize_with = "map")]
+    pub(super) map: Option<Folded<String>>,
     /// What a value that is not listed, or a missing field, becomes.
     #[serde(rename = "else")]
     pub(super) otherwise: Option<String>,
     /// What is done to the text.
     #[serde(rename = "as")]
     pub(super) shape: Option<As>,
+}
+
+fn map<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Folded<String>>, D::Error> {
+    let written = BTreeMap::<Word, String>::deserialize(d)?;
+    Ok(Some(Folded::new(written.into_iter().map(|(word, to)| (word.0, to)))))
 }
 
 /// What is done to a text.
@@ -275,12 +282,12 @@ impl<'de> Visitor<'de> for SourceVisitor {
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Source, E> {
-        let from = Words(vec![Word(text.to_owned())]);
+        let from = FieldList(vec![Field::from(text.to_owned())]);
         Ok(Source { short: true, long: LongSource { from, ..LongSource::default() } })
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Source, A::Error> {
-        let from = Words::deserialize(SeqAccessDeserializer::new(seq))?;
+        let from = FieldList::deserialize(SeqAccessDeserializer::new(seq))?;
         Ok(Source { short: true, long: LongSource { from, ..LongSource::default() } })
     }
 

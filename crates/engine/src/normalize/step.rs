@@ -2,39 +2,42 @@
 
 use std::borrow::Cow;
 
-use vertice_model::Value;
-
-use super::draft::{Draft, Part, is_nothing};
+use super::draft::{Draft, Part};
+use super::field::Field;
 use super::spec::{As, LongSource, Source, Step};
+use super::value::Held;
+use super::words::Pattern;
 use crate::limits::ARGUMENTS_MAX;
 
 impl Step {
     /// Does the step if its condition holds.
-    pub(super) fn apply(&self, draft: &mut Draft) {
+    pub(super) fn apply<'a>(&'a self, draft: &mut Draft<'a>) {
         if self.when.holds(draft) && !self.unless.any_holds(draft) {
             self.derive(draft);
         }
     }
 
     /// Does the step.
-    pub(super) fn derive(&self, draft: &mut Draft) {
+    pub(super) fn derive<'a>(&'a self, draft: &mut Draft<'a>) {
         if let Some(pairs) = &self.pairs {
             pairs.apply(draft);
         }
         for extract in &self.extract {
-            if let Some(text) = draft.text(&extract.from).map(Cow::into_owned) {
-                extract.regex.apply(&text, draft);
+            if let Some(text) = draft.text(&extract.from) {
+                extract.regex.apply(text, draft);
             }
         }
-        for (name, constant) in &self.set {
-            draft.put(name, constant.as_str().into());
+        for (field, constant) in &self.set.0 {
+            draft.put(field, constant.as_str().into());
         }
-        for (name, source) in &self.fields {
-            if let Some(value) = source.long.value(draft) {
-                draft.put(name, value);
+        for (field, source) in &self.fields.0 {
+            if draft.get(field).is_none()
+                && let Some(value) = source.long.value(draft)
+            {
+                draft.put(field, value);
             }
         }
-        draft.name_entity(&self.entity);
+        draft.ask_entity(&self.entity);
         if let Some(log_source) = &self.log_source {
             for (part, source) in [
                 (Part::Product, &log_source.product),
@@ -46,7 +49,7 @@ impl Step {
         }
         if let Some(switch) = &self.switch
             && let Some(value) = draft.text(&switch.on)
-            && let Some(step) = switch.cases.get(&value.to_ascii_lowercase())
+            && let Some(step) = switch.cases.get(&value)
         {
             step.apply(draft);
         }
@@ -54,19 +57,26 @@ impl Step {
             step.apply(draft);
         }
     }
+
+    /// The fields that it may derive by itself, but for those of `pairs`.
+    pub(super) fn derived(&self) -> impl Iterator<Item = &Field> {
+        let patterns = self.regex.iter().chain(self.extract.iter().map(|extract| &extract.regex));
+        let copies = self.fields.0.iter().map(|(field, _)| field);
+        patterns.flat_map(Pattern::fields).chain(self.set.0.iter().map(|(field, _)| field)).chain(copies)
+    }
 }
 
-fn belong(part: Part, source: Option<&Source>, draft: &mut Draft) {
+fn belong<'a>(part: Part, source: Option<&'a Source>, draft: &mut Draft<'a>) {
     match source {
         None => {}
         Some(Source { short: true, long }) => {
             for name in &long.from.0 {
-                draft.belongs(part, &name.0);
+                draft.belongs(part, Cow::Borrowed(&name.name));
             }
         }
         Some(Source { short: false, long }) => {
             if let Some(value) = long.value(draft) {
-                draft.belongs(part, &value.to_text());
+                draft.belongs(part, value.to_text());
             }
         }
     }
@@ -74,52 +84,35 @@ fn belong(part: Part, source: Option<&Source>, draft: &mut Draft) {
 
 impl LongSource {
     /// The value, if there is one.
-    fn value(&self, draft: &Draft) -> Option<Value> {
-        let found = self.from.0.iter().filter_map(|name| draft.get(&name.0)).find(|value| says_something(value));
-        let joined = || self.join.as_deref().and_then(|stem| arguments(stem, draft)).map(Value::Text);
+    fn value<'a>(&'a self, draft: &Draft<'a>) -> Option<Held<'a>> {
+        let found = self.from.0.iter().filter_map(|field| draft.get(field)).find(|value| value.says_something());
+        let joined = || self.join.as_deref().and_then(|stem| arguments(stem, draft)).map(Held::from);
         let value = match (&self.map, found.cloned().or_else(joined)) {
             (None, Some(value)) => value,
             (Some(map), Some(value)) => {
-                let known = map.iter().find(|(key, _)| key.0.eq_ignore_ascii_case(&first(&value)));
-                known.map(|(_, to)| to).or(self.otherwise.as_ref())?.as_str().into()
+                let known = map.get(&value.first_text().unwrap_or_default());
+                known.or(self.otherwise.as_ref())?.as_str().into()
             }
             (_, None) => self.otherwise.as_deref()?.into(),
         };
         match self.shape {
             None => Some(value),
-            Some(shape) => shape.of(&first(&value)),
+            Some(shape) => shape.of(value.first_text().unwrap_or_default()),
         }
-    }
-}
-
-/// The text of a value; of a list its first.
-fn first(value: &Value) -> Cow<'_, str> {
-    match value {
-        Value::List(list) => list.first().map(Value::to_text).unwrap_or_default(),
-        one => one.to_text(),
-    }
-}
-
-fn says_something(value: &Value) -> bool {
-    match value {
-        Value::Null => false,
-        Value::Text(text) => !is_nothing(text),
-        Value::List(list) => !list.is_empty(),
-        Value::Bool(_) | Value::Int(_) | Value::Float(_) => true,
     }
 }
 
 /// `a0 a1 a2 …`; an argument that the audit system had to split is `a1[0] a1[1] …`.
-fn arguments(stem: &str, draft: &Draft) -> Option<String> {
+fn arguments(stem: &str, draft: &Draft<'_>) -> Option<String> {
+    let word = |name: String| draft.named(&name).filter(|value| !matches!(value, Held::Null))?.first_text();
     let mut words = Vec::new();
     while words.len() < ARGUMENTS_MAX {
         let n = words.len();
-        if let Some(word) = draft.text(&format!("{stem}{n}")) {
+        if let Some(word) = word(format!("{stem}{n}")) {
             words.push(word);
             continue;
         }
-        let pieces: Vec<Cow<'_, str>> =
-            (0..ARGUMENTS_MAX).map_while(|i| draft.text(&format!("{stem}{n}[{i}]"))).collect();
+        let pieces: Vec<Cow<'_, str>> = (0..ARGUMENTS_MAX).map_while(|i| word(format!("{stem}{n}[{i}]"))).collect();
         if pieces.is_empty() {
             break;
         }
@@ -129,11 +122,15 @@ fn arguments(stem: &str, draft: &Draft) -> Option<String> {
 }
 
 impl As {
-    fn of(self, text: &str) -> Option<Value> {
+    fn of<'a>(self, text: Cow<'a, str>) -> Option<Held<'a>> {
+        let last = |text: Cow<'a, str>, ends: &[char]| match text {
+            Cow::Borrowed(text) => Held::from(text.rsplit(ends).next().unwrap_or(text)),
+            Cow::Owned(text) => Held::from(text.rsplit(ends).next().unwrap_or(&text).to_owned()),
+        };
         match self {
-            As::Account => Some(text.rsplit('\\').next().unwrap_or(text).into()),
-            As::FileName => Some(text.rsplit(['\\', '/']).next().unwrap_or(text).into()),
-            As::Integer => text.trim().parse().ok().map(Value::Int),
+            As::Account => Some(last(text, &['\\'])),
+            As::FileName => Some(last(text, &['\\', '/'])),
+            As::Integer => text.trim().parse().ok().map(Held::Int),
             As::Lower => Some(text.to_lowercase().into()),
         }
     }
@@ -147,11 +144,11 @@ mod tests {
         let step: Step = super::super::words::yaml(step).unwrap();
         let mut draft = Draft::default();
         for (name, value) in fields {
-            draft.put(name, (*value).into());
+            draft.put_named(*name, (*value).into());
         }
         step.apply(&mut draft);
         let sources = serde_json::to_string(&draft.log_sources()).unwrap();
-        let derived = draft.into_fields();
+        let derived = draft.fields();
         let shown: Vec<String> = derived
             .iter()
             .filter(|(n, _)| !fields.iter().any(|(given, _)| n == given))

@@ -4,7 +4,9 @@ use jiff::civil::DateTime;
 use jiff::fmt::strtime::BrokenDownTime;
 use jiff::tz::Offset;
 use serde::Deserialize;
-use vertice_model::{Timestamp, Value};
+use vertice_model::Timestamp;
+
+use super::value::Held;
 
 /// How a time is written.
 #[derive(Clone, Debug, Deserialize)]
@@ -49,20 +51,20 @@ impl TryFrom<String> for Format {
 
 impl Format {
     /// Reads a time; `received` is for a missing year.
-    pub(super) fn read(&self, value: &Value, received: Timestamp) -> Option<Timestamp> {
+    pub(super) fn read(&self, value: &Held<'_>, received: Timestamp) -> Option<Timestamp> {
         match self {
-            Format::Iso => iso(value.as_text()?),
+            Format::Iso => iso(&value.as_text()?),
             Format::Epoch(per_second) => epoch(value, *per_second),
             Format::FileTime => {
                 let ticks: i64 = value.to_text().parse().ok()?;
                 Some(Timestamp::from_micros(ticks / 10 - 11_644_473_600_000_000))
             }
-            Format::Pattern { pattern, year } => by_pattern(pattern, *year, value.as_text()?, received),
+            Format::Pattern { pattern, year } => by_pattern(pattern, *year, &value.as_text()?, received),
         }
     }
 }
 
-fn epoch(value: &Value, per_second: i64) -> Option<Timestamp> {
+fn epoch(value: &Held<'_>, per_second: i64) -> Option<Timestamp> {
     let us_per_unit = 1_000_000 / per_second;
     let text = value.to_text();
     let (whole, fraction) = text.trim().split_once('.').unwrap_or((text.trim(), ""));
@@ -206,7 +208,7 @@ mod tests {
     fn check(format: &str, cases: &[(&str, &str)]) {
         let parsed = Format::try_from(format.to_owned()).unwrap();
         for (text, expected) in cases {
-            let at = parsed.read(&Value::from(*text), received()).map(|at| at.to_string());
+            let at = parsed.read(&Held::from(*text), received()).map(|at| at.to_string());
             assert_eq!(at.unwrap_or_default(), *expected, "{format}: {text}");
         }
     }
@@ -254,7 +256,7 @@ mod tests {
         check("epoch_ms", &[("1684329817579", "2023-05-17T13:23:37.579Z")]);
         check("epoch_us", &[("1684329817579123", "2023-05-17T13:23:37.579123Z")]);
         check("filetime", &[("133288034175790000", "2023-05-17T13:23:37.579Z"), ("x", "")]);
-        let float = Format::Epoch(1).read(&Value::Float(1_591_367_999.430_166), received());
+        let float = Format::Epoch(1).read(&Held::Float(1_591_367_999.430_166), received());
         assert_eq!(float.unwrap().to_string(), "2020-06-05T14:39:59.430166Z");
     }
 
@@ -272,7 +274,7 @@ mod tests {
             ],
         );
         assert!(Format::try_from("tuesday".to_owned()).is_err());
-        assert!(Format::Iso.read(&Value::Int(1), received()).is_none());
+        assert!(Format::Iso.read(&Held::Int(1), received()).is_none());
     }
 
     #[test]

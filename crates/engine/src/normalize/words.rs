@@ -1,5 +1,6 @@
 //! The small words of the mapping language: texts however YAML reads them, globs, conditions, patterns.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -8,6 +9,8 @@ use serde::de::{Error, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::draft::Draft;
+use super::field::Field;
+use super::value::Held;
 use crate::limits::MAPPING_REGEX_BYTES_MAX;
 
 /// Reads YAML. Only `true` and `false` are booleans: `on`, `y` and `no` are names of fields.
@@ -123,28 +126,28 @@ impl Glob {
 
 /// For each of these fields, one of these values.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Condition(Vec<(String, Vec<Glob>)>);
+pub(super) struct Condition(Vec<(Field, Vec<Glob>)>);
 
 impl<'de> Deserialize<'de> for Condition {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Condition, D::Error> {
         let written = BTreeMap::<String, Words>::deserialize(d)?;
         let globs = |words: Words| words.0.into_iter().map(Glob::from).collect();
-        Ok(Condition(written.into_iter().map(|(field, words)| (field, globs(words))).collect()))
+        Ok(Condition(written.into_iter().map(|(field, words)| (field.into(), globs(words))).collect()))
     }
 }
 
 impl Condition {
     /// Whether all of it holds. A missing field is the empty text.
-    pub(super) fn holds(&self, draft: &Draft) -> bool {
+    pub(super) fn holds(&self, draft: &Draft<'_>) -> bool {
         self.0.iter().all(|one| Condition::one_holds(one, draft))
     }
 
     /// Whether any of it holds.
-    pub(super) fn any_holds(&self, draft: &Draft) -> bool {
+    pub(super) fn any_holds(&self, draft: &Draft<'_>) -> bool {
         self.0.iter().any(|one| Condition::one_holds(one, draft))
     }
 
-    fn one_holds((field, globs): &(String, Vec<Glob>), draft: &Draft) -> bool {
+    fn one_holds((field, globs): &(Field, Vec<Glob>), draft: &Draft<'_>) -> bool {
         let text = draft.text(field).unwrap_or_default();
         globs.iter().any(|glob| glob.matches(&text))
     }
@@ -156,7 +159,7 @@ pub(super) struct Pattern {
     /// The expression.
     pub(super) regex: Regex,
     /// The groups with a name.
-    groups: Vec<(usize, String)>,
+    groups: Vec<(usize, Field)>,
 }
 
 impl<'de> Deserialize<'de> for Pattern {
@@ -168,7 +171,7 @@ impl<'de> Deserialize<'de> for Pattern {
             .build()
             .map_err(|error| D::Error::custom(format!("regex: {error}")))?;
         let names = regex.capture_names().enumerate();
-        let groups = names.filter_map(|(i, name)| Some((i, name?.to_owned()))).collect();
+        let groups = names.filter_map(|(i, name)| Some((i, Field::from(name?.to_owned())))).collect();
         Ok(Pattern { regex, groups })
     }
 }
@@ -206,15 +209,23 @@ fn in_ascii(pattern: &str) -> String {
 }
 
 impl Pattern {
-    /// Adds the named groups to the draft; false if the text does not fit.
-    pub(super) fn apply(&self, text: &str, draft: &mut Draft) -> bool {
-        let Some(captures) = self.regex.captures(text) else { return false };
-        for (i, name) in &self.groups {
+    /// Adds the named groups to the draft, if the text fits.
+    pub(super) fn apply<'a>(&'a self, text: Cow<'a, str>, draft: &mut Draft<'a>) {
+        let Some(captures) = self.regex.captures(&text) else { return };
+        for (i, field) in &self.groups {
             if let Some(found) = captures.get(*i) {
-                draft.put(name, found.as_str().into());
+                let value = match text {
+                    Cow::Borrowed(text) => Cow::Borrowed(&text[found.range()]),
+                    Cow::Owned(_) => Cow::Owned(found.as_str().to_owned()),
+                };
+                draft.put(field, Held::Text(value));
             }
         }
-        true
+    }
+
+    /// The fields that it may add.
+    pub(super) fn fields(&self) -> impl Iterator<Item = &Field> {
+        self.groups.iter().map(|(_, field)| field)
     }
 }
 
@@ -242,11 +253,11 @@ mod tests {
         let condition: Condition = yaml("{a: [1, x], b: true, c: null, d: -5}").unwrap();
         let mut draft = Draft::default();
         assert!(!condition.holds(&draft) && condition.any_holds(&draft));
-        draft.put("a", vertice_model::Value::Int(1));
-        draft.put("b", vertice_model::Value::Bool(true));
-        draft.put("d", vertice_model::Value::from("-5"));
+        draft.put_named("a", Held::Int(1));
+        draft.put_named("b", Held::Bool(true));
+        draft.put_named("d", Held::from("-5"));
         assert!(condition.holds(&draft));
-        draft.put("c", "there".into());
+        draft.put_named("c", "there".into());
         assert!(!condition.holds(&draft));
         assert!(yaml::<Condition>("{a: {b: 1}}").is_err());
     }

@@ -239,15 +239,16 @@ struct Test<'c> {
 
 impl Test<'_> {
     fn event(&mut self, stamp: Stamp, raw: &RawEvent, out: &mut Out) -> Result<()> {
-        let Ok(event) = self.content.mappings.normalize(stamp, raw) else {
+        let Ok(reading) = self.content.mappings.read(stamp, raw) else {
             self.tally.unread += 1;
             return Ok(());
         };
         self.tally.events += 1;
-        let hits = self.content.rules.screen(&event);
+        let hits = self.content.rules.screen(&reading, &reading.sources());
         if hits.is_empty() {
             return Ok(());
         }
+        let event = reading.event();
         for finding in self.findings.judge(&self.content.rules, stamp.now, &event, &hits) {
             if out.format == Format::Ndjson {
                 out.json(&serde_json::to_value(&finding.detection)?)?;
