@@ -266,6 +266,16 @@ impl Open {
     }
 }
 
+/// What may follow a backslash by itself. A table, for which of them it is can not be foretold.
+const SHORT_ESCAPES: [bool; 256] = {
+    let (mut table, bytes, mut i) = ([false; 256], *b"\"\\/bfnrt", 0);
+    while i < bytes.len() {
+        table[bytes[i] as usize] = true;
+        i += 1;
+    }
+    table
+};
+
 /// The text, and how far it is read.
 struct Text<'l> {
     line: &'l str,
@@ -366,7 +376,7 @@ impl<'l> Text<'l> {
     /// How long the escape here is.
     fn escape(&self) -> Result<usize, JsonError> {
         match self.bytes.get(self.at + 1) {
-            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => return Ok(2),
+            Some(&byte) if SHORT_ESCAPES[usize::from(byte)] => return Ok(2),
             Some(b'u') => {}
             Some(_) => return Err(self.error("no such escape")),
             None => return Err(self.error("the text ends within a string")),

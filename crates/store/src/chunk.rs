@@ -55,8 +55,26 @@ struct EventsIn {
     events: Vec<(u32, String)>,
 }
 
-/// Encodes events, as few chunks as the limits allow.
+/// Encodes events; many of them on several threads, each of which makes as few chunks as the limits allow.
 pub(crate) fn encode_events(events: &[RawEvent]) -> Vec<Chunk> {
+    let bytes: usize = events.iter().map(|e| e.line.len()).sum();
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let threads = (bytes / limits::PACK_SHARE_BYTES).clamp(1, threads);
+    let (own, others) = events.split_at(events.len().div_ceil(threads));
+    if others.is_empty() {
+        return encode_share(own);
+    }
+    std::thread::scope(|scope| {
+        let others: Vec<_> = others.chunks(own.len()).map(|share| scope.spawn(|| encode_share(share))).collect();
+        let mut chunks = encode_share(own);
+        for other in others {
+            chunks.extend(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        }
+        chunks
+    })
+}
+
+fn encode_share(events: &[RawEvent]) -> Vec<Chunk> {
     let mut chunks = Vec::new();
     let mut rest = events;
     while !rest.is_empty() {
@@ -237,9 +255,18 @@ mod tests {
         assert_eq!(chunks.iter().map(|c| c.positions).collect::<Vec<_>>(), [1_024, 1_024, 452]);
         assert_eq!(read(&row(&chunks)).unwrap(), many);
         let large: Vec<_> = (0..20).map(|_| event("o", &"y".repeat(512 * 1024))).collect();
-        let chunks = encode_events(&large);
+        let chunks = encode_share(&large);
         assert_eq!(chunks.iter().map(|c| c.positions).collect::<Vec<_>>(), [8, 8, 4]);
         assert_eq!(read(&row(&chunks)).unwrap(), large);
+    }
+
+    #[test]
+    fn what_several_threads_pack_comes_back_in_order() {
+        let line = |n: usize| format!("{n} {}", "z".repeat(limits::PACK_SHARE_BYTES / 2));
+        let large: Vec<_> = (0..7).map(|n| event("o", &line(n))).collect();
+        assert_eq!(read(&row(&encode_events(&large))).unwrap(), large);
+        let threads = std::thread::available_parallelism().unwrap().get().min(3);
+        assert!(encode_events(&large).len() >= threads, "each thread packs a part");
     }
 
     #[test]

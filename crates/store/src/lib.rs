@@ -28,7 +28,7 @@ mod writer;
 pub use error::{Damage, FindError, OpenError, ReadError, Stopped, SubmitError};
 pub use record::RecordKind;
 pub use stats::{Histogram, StoreStats};
-pub use store::{Projecting, Store};
+pub use store::{Projecting, Store, Submitted};
 pub use types::{
     Accepted, ApiKey, Check, Clock, Cursor, Filter, Idempotency, Options, Page, Remembered, Snapshot, StoredRecord,
     Submission, Verified,

@@ -125,8 +125,16 @@ impl Store {
     /// # Errors
     /// When the queue or the disk is full, or the store has stopped. Then nothing was kept.
     pub async fn submit(&self, submission: Submission) -> Result<Accepted, SubmitError> {
-        let answer = self.send(submission)?;
-        answer.await.unwrap_or_else(|_| Err(self.stopped().into()))
+        self.begin(submission)?.done().await
+    }
+
+    /// Packs events and hands them to the writer, which takes processor time in proportion to them, and returns
+    /// before they are durable.
+    ///
+    /// # Errors
+    /// When the queue is full, or the store has stopped. Then nothing was kept.
+    pub fn begin(&self, submission: Submission) -> Result<Submitted, SubmitError> {
+        Ok(Submitted { answer: self.send(submission)?, queue: self.0.queue.clone() })
     }
 
     /// [`Store::submit`] for a thread that may block.
@@ -483,6 +491,25 @@ impl Shared {
 impl Drop for Shared {
     fn drop(&mut self) {
         self.close();
+    }
+}
+
+/// Events on their way into the log.
+#[derive(Debug)]
+#[must_use = "whoever sent the events may only be told that they are kept once this says so"]
+pub struct Submitted {
+    answer: Answer<Accepted>,
+    queue: Arc<Queue>,
+}
+
+impl Submitted {
+    /// Waits until they are durable.
+    ///
+    /// # Errors
+    /// When the disk is full, or the store stopped before. Then nothing was kept.
+    pub async fn done(self) -> Result<Accepted, SubmitError> {
+        let Submitted { answer, queue } = self;
+        answer.await.unwrap_or_else(|_| Err(queue.stopped().unwrap_or_else(Stopped::closed).into()))
     }
 }
 

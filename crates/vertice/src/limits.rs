@@ -80,3 +80,7 @@ pub const END_TIME: std::time::Duration = std::time::Duration::from_secs(30);
 
 /// Most characters of a raw line that the demonstration shows: one line of a wide terminal.
 pub const DEMO_LINE_CHARS: usize = 120;
+
+/// By how much the threads that judge stand back behind those that accept (`nice`): when both want a processor, the
+/// kernel gives judging a tenth, so that it falls behind a flood and never stops.
+pub const JUDGING_NICE: i32 = 10;

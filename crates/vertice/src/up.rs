@@ -325,8 +325,17 @@ fn judge(
             count(metrics, now, record);
         }
     };
+    stand_back();
     Pipeline { store, content, clock, threads: threads(), screeners: Vec::new(), observe: &mut observe, stop }
         .run(engine)
+}
+
+/// Gives this thread, and those that it starts, what the others leave of the processors: what was sent must be
+/// accepted or it may be lost, and what was accepted can be judged a moment later.
+fn stand_back() {
+    if let Err(error) = rustix::process::nice(limits::JUDGING_NICE) {
+        tracing::debug!(%error, "judging does not stand back behind accepting");
+    }
 }
 
 fn count(metrics: &Metrics, now: Timestamp, record: &Record) {

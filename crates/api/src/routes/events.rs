@@ -6,9 +6,10 @@ use axum::extract::{Path, Request};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
+use vertice_engine::normalize::Mappings;
 use vertice_engine::{Content, Input, RefusedEvent, Stamp};
-use vertice_model::{Event, Position, RawEvent, Timestamp};
-use vertice_store::{Filter, Idempotency, ReadError, RecordKind, Store, Submission};
+use vertice_model::{Event, Position, RawEvent, Refusal, Timestamp};
+use vertice_store::{Filter, Idempotency, ReadError, RecordKind, Store, Submission, SubmitError, Submitted};
 
 use crate::extract::{NoParams, Query, Receiving};
 use crate::guard::Caller;
@@ -101,29 +102,34 @@ pub(crate) async fn accept(
         encoding,
     };
     let large = received.bytes.len() > limits::INLINE_BODY_BYTES || work.encoding.is_some();
-    let checked = if large {
+    let begun = if large {
         let worker = Arc::clone(&api.workers).acquire_owned().await;
         let worker = worker.map_err(|e| Problem::internal("waiting for a worker", &e))?;
+        let api = Arc::clone(&api);
         // What is taken goes along, for the work goes on when its client is gone.
         let work = move || {
             let (_worker, received) = (worker, received);
-            work.check(&received.bytes)
+            begin(&api, work.check(&received.bytes)?, key, body_digest)
         };
         let done = tokio::task::spawn_blocking(work).await;
         done.map_err(|e| Problem::internal("splitting a body", &e))??
     } else {
-        work.check(&received.bytes)?
+        begin(&api, work.check(&received.bytes)?, key, body_digest)?
     };
-    keep(&api, checked, key, body_digest).await
+    keep(&api, begun).await
 }
 
-/// Makes the events durable and says so.
-async fn keep(
-    api: &Inner,
-    checked: Checked,
-    key: Option<[u8; 32]>,
+/// Events on their way into the log.
+struct Begun {
+    submitted: Result<Submitted, SubmitError>,
+    count: u64,
+    refused: Vec<RefusedLine>,
+    refused_total: u64,
     body_digest: Option<String>,
-) -> Result<Response, Problem> {
+}
+
+/// Packs the events and hands them to the store.
+fn begin(api: &Inner, checked: Checked, key: Option<[u8; 32]>, body_digest: Option<String>) -> Result<Begun, Problem> {
     let Checked { events, refused, refused_total } = checked;
     api.api.metrics.events_refused("http", refused_total);
     if events.is_empty() {
@@ -143,8 +149,18 @@ async fn keep(
         answer: Kept { body, refused: refused.clone(), refused_total }.encode(),
     });
     let count = events.len() as u64;
-    let submission = Submission { events, cursors: Vec::new(), idempotency };
-    let accepted = api.kept(api.api.store.submit(submission).await)?;
+    let submitted = api.api.store.begin(Submission { events, cursors: Vec::new(), idempotency });
+    Ok(Begun { submitted, count, refused, refused_total, body_digest })
+}
+
+/// Waits until the events are durable and says so.
+async fn keep(api: &Inner, begun: Begun) -> Result<Response, Problem> {
+    let Begun { submitted, count, refused, refused_total, body_digest } = begun;
+    let accepted = match submitted {
+        Ok(submitted) => submitted.done().await,
+        Err(error) => Err(error),
+    };
+    let accepted = api.kept(accepted)?;
     if let (Some(answer), Some(digest)) = (&accepted.repeated, &body_digest) {
         return again(accepted.first, accepted.count, answer, digest);
     }
@@ -199,13 +215,13 @@ impl Work {
         // wrong.
         let stamp = Stamp { position: Position(1), now: self.now };
         let mut checked = Checked { events: Vec::with_capacity(events.len()), refused, refused_total: 0 };
-        let mut numbers = numbers.into_iter();
-        let mappings = &self.content.mappings;
-        for raw in events {
-            let number = numbers.next().unwrap_or_default();
-            match mappings.check(stamp, &raw) {
-                Ok(()) => checked.events.push(raw),
-                Err(refusal) => checked.refused.push(RefusedLine { number, reason: refusal.reason }),
+        let refusals = refusals(&self.content.mappings, stamp, &events);
+        for ((raw, refusal), number) in
+            events.into_iter().zip(refusals).zip(numbers.into_iter().chain(std::iter::repeat(0)))
+        {
+            match refusal {
+                None => checked.events.push(raw),
+                Some(refusal) => checked.refused.push(RefusedLine { number, reason: refusal.reason }),
             }
         }
         checked.refused_total = checked.refused.len() as u64;
@@ -218,6 +234,28 @@ impl Work {
         }
         Ok(checked)
     }
+}
+
+/// For each event why it would be refused, if it would; many are checked on several threads.
+fn refusals(mappings: &Mappings, stamp: Stamp, events: &[RawEvent]) -> Vec<Option<Refusal>> {
+    let check = |events: &[RawEvent]| -> Vec<Option<Refusal>> {
+        events.iter().map(|raw| mappings.check(stamp, raw).err()).collect()
+    };
+    let bytes: usize = events.iter().map(|raw| raw.line.len()).sum();
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let threads = (bytes / limits::CHECK_SHARE_BYTES).clamp(1, threads);
+    let (own, others) = events.split_at(events.len().div_ceil(threads));
+    if others.is_empty() {
+        return check(own);
+    }
+    std::thread::scope(|scope| {
+        let others: Vec<_> = others.chunks(own.len()).map(|share| scope.spawn(|| check(share))).collect();
+        let mut refusals = check(own);
+        for other in others {
+            refusals.extend(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        }
+        refusals
+    })
 }
 
 fn text_of(headers: &HeaderMap, name: header::HeaderName) -> Result<Option<String>, Problem> {

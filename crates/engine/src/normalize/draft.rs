@@ -111,7 +111,7 @@ impl<'a> Draft<'a> {
         let mut stripped = Vec::new();
         for (at, field) in self.fields.iter_mut().enumerate() {
             // Flat events have nothing to strip.
-            if !field.name.as_bytes().contains(&b'.') {
+            if !field.name.bytes().any(|byte| byte == b'.') {
                 continue;
             }
             let strip = |(rank, prefix): (usize, &Prefix)| Some((rank, prefix.strip(&field.name)?.len()));

@@ -167,13 +167,17 @@ fn checked(line: &str) -> Result<&str, Refusal> {
         let reason = format!("longer than {RAW_EVENT_BYTES_MAX} bytes: it has {}", line.len());
         return Err(Refusal::new(reason));
     }
-    let line = line.strip_prefix('\u{feff}').unwrap_or(line).trim_end();
+    let line = line.strip_prefix('\u{feff}').unwrap_or(line);
+    if line.starts_with('{') && line.ends_with('}') {
+        // Most lines. Within JSON a NUL is refused by the syntax, with its place.
+        return Ok(line);
+    }
+    let line = line.trim_end();
     // Leading blanks are cut from JSON only: in text they may be part of the format.
     let start = line.trim_start();
     if start.is_empty() {
         return Err(Refusal::new("an empty line"));
     }
-    // Within JSON a NUL is refused by the syntax, with its place.
     if start.starts_with('{') {
         return Ok(start);
     }

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use serde::de::IgnoredAny;
 use vertice_model::limits::{JSON_DEPTH_MAX, RAW_EVENT_BYTES_MAX};
+use vertice_sigma::Value;
+use vertice_sigma::json::{Visit, walk};
 
 use super::scan::Scanner;
 
@@ -34,10 +36,33 @@ pub(crate) fn read_line(line: &[u8]) -> Result<String, Cow<'static, str>> {
     Ok(if memchr::memchr(0, line).is_some() { text.replace('\0', "\u{FFFD}") } else { text.into_owned() })
 }
 
+/// The text of a line that [`check_json`] found to be JSON.
+pub(super) fn checked_line(text: &str) -> Result<String, Cow<'static, str>> {
+    let line = text.trim_ascii_end();
+    if line.len() > RAW_EVENT_BYTES_MAX {
+        return Err(TOO_LONG.into());
+    }
+    Ok(line.trim_ascii_start().to_owned())
+}
+
+/// Nothing is done with what is walked over.
+struct Nothing;
+
+impl<'l> Visit<'l> for Nothing {
+    fn name(&mut self, _: &'l str, _: bool) {}
+    fn value(&mut self, _: Value<'l>) {}
+    fn open(&mut self, _: bool) {}
+    fn close(&mut self, _: bool) {}
+}
+
 /// The text, if it is one JSON value, in UTF-8 and not too deep; if not, why and where.
 pub(super) fn check_json(text: &[u8]) -> Result<&str, Cow<'static, str>> {
     let text =
         std::str::from_utf8(text).map_err(|e| format!("no JSON: not UTF-8 at column {}", e.valid_up_to() + 1))?;
+    if walk(text, JSON_DEPTH_MAX, &mut Nothing).is_ok() {
+        return Ok(text);
+    }
+    // It is no object, or wrong. What is wrong is said in the words of `serde_json`, which is slower.
     // Openers within strings count too, so this is only the quick half of the answer.
     if memchr::memchr2_iter(b'{', b'[', text.as_bytes()).nth(JSON_DEPTH_MAX).is_some() {
         let mut scanner = Scanner::default();

@@ -18,7 +18,7 @@ use vertice_model::limits::RAW_EVENT_BYTES_MAX;
 
 use self::decode::Utf8;
 pub(crate) use self::line::{TOO_LONG, read_line};
-use self::line::{check_json, compact};
+use self::line::{check_json, checked_line, compact};
 use self::scan::{Scan, Scanner};
 use crate::limits;
 
@@ -164,9 +164,13 @@ impl<R: Read> Records<R> {
             Err(reason) => return Next::Record(number, Err(reason)),
         };
         let written = &self.buffer[self.start..end];
-        let Err(reason) = check_json(written) else {
-            let range = self.consume_line(end);
-            return Next::Record(number, read_line(&self.buffer[range]));
+        let reason = match check_json(written) {
+            Ok(text) => {
+                let text = checked_line(text);
+                self.consume_line(end);
+                return Next::Record(number, text);
+            }
+            Err(reason) => reason,
         };
         match Scanner::default().feed(written) {
             Scan::More if self.whole_object_follows(end) => {

@@ -15,7 +15,7 @@ const MAY_DEPEND: [(&str, &[&str]); 9] = [
     ("sigma", &[]),
     ("engine", &["model", "sigma"]),
     ("store", &["model", "engine"]),
-    ("stream", &["model"]),
+    ("stream", &["model", "sigma"]),
     ("api", &["model", "engine", "store"]),
     ("vertice", &["model", "sigma", "engine", "store", "stream", "api"]),
     ("testkit", &[]),
