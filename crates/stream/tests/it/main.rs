@@ -7,6 +7,7 @@ mod contract;
 mod discover;
 mod files;
 mod follow;
+mod journal;
 mod mutation;
 mod real;
 mod records;
