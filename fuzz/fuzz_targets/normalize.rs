@@ -27,7 +27,8 @@ static CONTENT: LazyLock<Content> = LazyLock::new(|| {
     content
 });
 
-fuzz_target!(|line: &str| {
+// Compiled beforehand: instrumented, that takes longer than an input may.
+fuzz_target!(init: { LazyLock::force(&CONTENT); }, |line: &str| {
     let stamp = Stamp { position: Position(1), now: Timestamp::from_seconds(1_767_225_600) };
     let raw = RawEvent { origin: "fuzz".into(), line: line.to_owned() };
     let first = CONTENT.mappings.normalize(stamp, &raw);

@@ -12,6 +12,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
+use vertice_engine::Forgotten;
 use vertice_engine::decide::verb::Verb;
 use vertice_model::Severity;
 use vertice_store::Store;
@@ -56,6 +57,7 @@ pub struct Metrics {
     refused: Counters,
     dropped: Counters,
     unreadable: Counter,
+    forgotten: Family<Label, Counter>,
     step_duration: Histogram,
     requests: Counters,
     auth_failures: Counters,
@@ -78,6 +80,7 @@ impl Metrics {
             refused: Counters::default(),
             dropped: Counters::default(),
             unreadable: Counter::default(),
+            forgotten: Family::default(),
             step_duration: Histogram::new(limits::LATENCY_BUCKETS_S),
             requests: Counters::default(),
             auth_failures: Counters::default(),
@@ -136,6 +139,11 @@ impl Metrics {
             self.unreadable.clone(),
         );
         r.register(
+            "vertice_engine_forgotten",
+            "What the engine gave up because there was too much of it, since the log began",
+            self.forgotten.clone(),
+        );
+        r.register(
             "vertice_engine_step_duration_seconds",
             "How long the engine took for one stretch of the log",
             self.step_duration.clone(),
@@ -161,6 +169,7 @@ impl Metrics {
             self.executed.add("action_type", verb.as_str(), 0);
             self.simulated.add("action_type", verb.as_str(), 0);
         }
+        self.forgotten(Forgotten::default());
         for reason in ["missing", "wrong"] {
             self.auth_failures.add("reason", reason, 0);
         }
@@ -210,6 +219,14 @@ impl Metrics {
     /// An accepted event turned out to be unreadable.
     pub fn event_unreadable(&self) {
         self.unreadable.inc();
+    }
+
+    /// So much has the engine given up since the log began.
+    pub fn forgotten(&self, forgotten: Forgotten) {
+        let Forgotten { groups, matches, threats } = forgotten;
+        for (what, count) in [("groups", groups), ("matches", matches), ("threats", threats)] {
+            self.forgotten.get_or_create(&[("what", what.to_owned())]).inner().store(count, Relaxed);
+        }
     }
 
     /// The engine judged a stretch of the log.

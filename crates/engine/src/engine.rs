@@ -52,6 +52,17 @@ pub struct Counts {
     pub detections: u64,
 }
 
+/// How much the engine gave up, since the log began, because there was too much of it.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Forgotten {
+    /// Groups of correlations: an address of many, whose count starts anew.
+    pub groups: u64,
+    /// Matches within the windows of correlations.
+    pub matches: u64,
+    /// Threats that were closed before their time.
+    pub threats: u64,
+}
+
 /// Raw events after screening: what is left to be judged in order.
 #[derive(Clone, Debug, Default)]
 pub struct Screened {
@@ -188,6 +199,13 @@ impl Engine {
     #[must_use]
     pub fn counts(&self) -> Counts {
         self.state.counts
+    }
+
+    /// How much was given up because there was too much of it.
+    #[must_use]
+    pub fn forgotten(&self) -> Forgotten {
+        let (groups, matches) = self.state.findings.forgotten();
+        Forgotten { groups, matches, threats: self.state.threats.crowded_out() }
     }
 
     /// When a [`Input::Tick`] is due next, if ever.

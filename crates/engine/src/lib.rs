@@ -20,5 +20,5 @@ mod seen;
 
 pub use content::{Compiled, Content, ContentError, ContentFile};
 pub use effect::{Effect, EffectKind, Record, RefusedEvent};
-pub use engine::{Counts, Engine, Screened, Screener, screen};
+pub use engine::{Counts, Engine, Forgotten, Screened, Screener, screen};
 pub use input::{Input, Stamp};

@@ -320,6 +320,7 @@ fn judge(
     let mut observe = |judged: Judged<'_>| {
         let now = clock.now();
         metrics.step(judged.took);
+        metrics.forgotten(judged.engine.forgotten());
         for effect in judged.effects.iter().filter(|e| e.id.position > told_to) {
             let EffectKind::Publish(record) = &effect.kind else { continue };
             count(metrics, now, record);

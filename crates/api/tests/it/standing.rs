@@ -1,6 +1,7 @@
 //! How things stand: status, readiness, metrics, content, dead letters.
 
 use serde_json::json;
+use vertice_engine::Forgotten;
 use vertice_model::RawEvent;
 use vertice_store::Submission;
 
@@ -98,6 +99,7 @@ fn labels_from_content_are_bounded() {
     metrics.decoy_session(std::time::Duration::from_secs(90));
     metrics.events_dropped("syslog_udp", 2);
     metrics.event_unreadable();
+    metrics.forgotten(Forgotten { groups: 5, matches: 9, threats: 1 });
     metrics.step(std::time::Duration::from_millis(1));
     let text = metrics.text();
     let series = text.lines().filter(|l| l.starts_with("vertice_response_simulated_actions_total{")).count();
@@ -111,6 +113,9 @@ fn labels_from_content_are_bounded() {
         "honeypot_engagement_duration_seconds_count 1",
         "vertice_events_dropped_total{source=\"syslog_udp\"} 2",
         "vertice_events_unreadable_total 1",
+        "vertice_engine_forgotten_total{what=\"groups\"} 5",
+        "vertice_engine_forgotten_total{what=\"matches\"} 9",
+        "vertice_engine_forgotten_total{what=\"threats\"} 1",
     ] {
         assert!(text.contains(line), "{line} is missing in\n{text}");
     }

@@ -122,6 +122,13 @@ fn source(log_source: &LogSource) -> Source<'_> {
 }
 
 impl Findings {
+    /// How many groups and how many matches of correlations were forgotten, since the log began, because there
+    /// were too many.
+    #[must_use]
+    pub fn forgotten(&self) -> (u64, u64) {
+        (self.correlator.evicted_groups, self.correlator.evicted_events)
+    }
+
     /// Forgets the windows of correlations that these rules no longer have.
     pub fn adopt(&mut self, rules: &Rules) {
         // Age is no reason here: the times are those of events, which may be read long after they happened.

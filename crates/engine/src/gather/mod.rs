@@ -38,6 +38,9 @@ pub struct Threats {
     changed: BTreeSet<ThreatId>,
     #[serde(skip)]
     gone: Vec<Threat>,
+    /// How many were closed because there were too many. An older snapshot does not say.
+    #[serde(default)]
+    crowded_out: u64,
 }
 
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -62,6 +65,12 @@ impl Threats {
     #[must_use]
     pub fn get(&self, id: ThreatId) -> Option<&Threat> {
         self.held.get(&id).map(|h| &h.threat)
+    }
+
+    /// How many threats were closed, since the log began, because there were too many.
+    #[must_use]
+    pub fn crowded_out(&self) -> u64 {
+        self.crowded_out
     }
 
     /// The threats that changed since the last call, each as it stands now; those that are gone first.
@@ -193,6 +202,7 @@ impl Threats {
     fn make_room(&mut self, now: Timestamp) {
         let Some((_, id)) = self.due.first().copied() else { return };
         let Some(mut threat) = self.remove(id) else { return };
+        self.crowded_out += 1;
         if threat.state == ThreatState::Open {
             threat.state = ThreatState::Quiet { at: now };
             threat.updated_at = now;

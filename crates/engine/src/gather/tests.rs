@@ -284,6 +284,7 @@ fn beyond_the_limit_the_oldest_threat_makes_room() {
     assert_eq!(changed[0].entities[0].name(), "h0");
     assert_eq!(changed.len(), limits::THREATS_MAX + 1);
     assert!(threats.get(changed[0].threat_id).is_none());
+    assert_eq!(threats.crowded_out(), 1);
 }
 
 #[test]
