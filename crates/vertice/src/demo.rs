@@ -153,7 +153,9 @@ impl<'a> Teller<'a> {
 
     fn pause(&self, seconds: u64, speed: f64) {
         if speed > 0.0 {
-            self.runtime.block_on(tokio::time::sleep(Duration::from_secs_f64(seconds as f64 / speed)));
+            let pause = Duration::from_secs_f64(seconds as f64 / speed);
+            // A timer can only be made within the runtime.
+            self.runtime.block_on(async { tokio::time::sleep(pause).await });
         }
     }
 
