@@ -1,6 +1,6 @@
 //! What the running binary does: how fast it accepts, how soon a detection is published, what it holds.
 //!
-//! Run: `cargo xtask bench pipeline`, or `cargo bench --profile quick -p vertice --bench pipeline -- [accept|latency|million]`.
+//! Run: `cargo xtask bench pipeline`, or `cargo bench --profile quick -p vertice --bench pipeline -- [accept|latency|million|stages]`.
 
 #![expect(clippy::disallowed_methods, reason = "a benchmark measures time")]
 #![expect(clippy::print_stdout, reason = "a benchmark prints what it measured")]
@@ -8,13 +8,21 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs::File;
+use std::hint::black_box;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
+
+use vertice_engine::{Content, ContentFile, Engine, Input, Screener, Stamp};
+use vertice_model::{Position, Timestamp};
+use vertice_store::{Options, Store, Submission};
+use vertice_stream::{Item, Progress};
+use vertice_testkit::{files_below, known_answers, root};
 
 /// Size of an event, in bytes.
 const EVENT_BYTES: usize = 1_024;
@@ -26,7 +34,9 @@ const ROUND: Duration = Duration::from_secs(4);
 fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
     let dir = tempfile::tempdir().expect("a directory to write to");
-    for (name, part) in [("accept", accept as fn(&Path)), ("latency", latency), ("million", million)] {
+    for (name, part) in
+        [("accept", accept as fn(&Path)), ("latency", latency), ("million", million), ("stages", stages)]
+    {
         if wanted.is_empty() || wanted.iter().any(|w| w == name) {
             part(dir.path());
         }
@@ -356,4 +366,106 @@ fn million(dir: &Path) {
     server.settled();
     let (now, most) = (server.memory_kib("VmRSS") / 1024, server.memory_kib("VmHWM") / 1024);
     println!("a server that a million events were sent to: {now} MiB resident, at most {most} MiB");
+}
+
+/// Where the time of a replay goes: each stage by itself, one after the other, over recorded Windows events.
+fn stages(dir: &Path) {
+    let (Some(rules), Some(recordings)) = (known_answers("sigma/rules"), known_answers("security-datasets")) else {
+        println!("\nstages: left out, for the recordings are not there");
+        return;
+    };
+    let shipped = root().join("content");
+    let mut files = Vec::new();
+    for (kind, folder) in [("mappings", shipped.join("mappings")), ("rules", shipped.join("rules")), ("rules", rules)] {
+        for path in files_below(&folder, ".yml").into_iter().filter(|path| !path.to_string_lossy().contains("/cases/"))
+        {
+            let text = std::fs::read_to_string(&path).expect("a content file");
+            files.push(ContentFile { path: format!("{kind}:{}", path.display()), text });
+        }
+    }
+    let content = Arc::new(Content::compile(files));
+    let now: Timestamp = "2026-03-01T12:00:00Z".parse().expect("a time");
+    let store = Store::open(&dir.join("stages"), Arc::new(move || now), Options::default()).expect("a store");
+    let mut engine = Engine::default();
+    put(&store, &mut engine, &content, now);
+    let mut times = Times { last_s: cpu_s(), stages: Vec::new() };
+
+    let mut events = Vec::new();
+    let found = vertice_stream::find(&[recordings]);
+    for path in &found.files {
+        let mut take = |item| {
+            if let Item::Event(event, _) = item {
+                events.push(event);
+            }
+            ControlFlow::Continue(())
+        };
+        let _ = vertice_stream::read(path, &Progress::new(found.bytes), &mut take);
+    }
+    times.end("unzip and split");
+    for batch in events.chunks(1_024) {
+        let submission = Submission { events: batch.to_vec(), ..Submission::default() };
+        store.submit_blocking(submission).expect("space on the disk");
+    }
+    times.end("log");
+    let inputs = store.read(engine.next(), events.len() as u64).expect("a log");
+    times.end("read the log");
+    for (stamp, input) in &inputs {
+        let Input::Events(events) = input else { continue };
+        events.iter().for_each(|raw| _ = black_box(content.mappings.read(*stamp, raw)));
+    }
+    times.end("parse");
+    let mut screener = Screener::new(&content);
+    let screen = |(stamp, input): &(Stamp, Input)| match input {
+        Input::Events(events) => (*stamp, screener.screen(*stamp, events)),
+        _ => unreachable!("only events were put into the log"),
+    };
+    let screened: Vec<_> = inputs.iter().map(screen).collect();
+    times.end("screen");
+    let effects: Vec<_> = screened.into_iter().map(|(stamp, screened)| engine.judge(stamp, screened)).collect();
+    times.end("judge");
+    let up_to = Position(engine.next().0 - 1);
+    store.project(up_to, &effects.concat()).expect("a store").wait().expect("space on the disk");
+    times.end("project");
+    times.print(events.len());
+}
+
+/// Puts the content into force.
+fn put(store: &Store, engine: &mut Engine, content: &Arc<Content>, now: Timestamp) {
+    let accepted = store.append_blocking(Input::Content(Arc::clone(content))).expect("space on the disk");
+    engine.apply(Stamp { position: accepted.first, now }, &Input::Content(Arc::clone(content)));
+}
+
+/// What each stage took of the processor, in seconds.
+struct Times {
+    last_s: f64,
+    stages: Vec<(&'static str, f64)>,
+}
+
+impl Times {
+    fn end(&mut self, stage: &'static str) {
+        let now_s = cpu_s();
+        self.stages.push((stage, now_s - self.last_s));
+        self.last_s = now_s;
+    }
+
+    /// Screening reads each event too, so what reading takes is taken off it.
+    fn print(mut self, events: usize) {
+        let parse_s = self.stages.iter().find(|(stage, _)| *stage == "parse").map_or(0.0, |(_, s)| *s);
+        self.stages.iter_mut().filter(|(stage, _)| *stage == "screen").for_each(|(_, s)| *s -= parse_s);
+        let all_s: f64 = self.stages.iter().map(|(_, s)| s).sum();
+        println!(
+            "\nstages of a replay of {events} recorded Windows events\n\n| stage | us an event | share |\n|---|---|---|"
+        );
+        for (stage, s) in self.stages {
+            println!("| {stage} | {:.2} | {:.0} % |", s * 1e6 / events as f64, s * 100.0 / all_s);
+        }
+    }
+}
+
+/// Processor time of all threads that run, in seconds.
+fn cpu_s() -> f64 {
+    let threads = std::fs::read_dir("/proc/self/task").expect("proc(5)");
+    let of = |thread: std::fs::DirEntry| std::fs::read_to_string(thread.path().join("schedstat")).ok();
+    let ns = |text: String| text.split(' ').next().and_then(|ns| ns.parse::<f64>().ok());
+    threads.flatten().filter_map(of).filter_map(ns).sum::<f64>() / 1e9
 }

@@ -72,6 +72,7 @@ fn main() -> Result<()> {
 const BENCHES: [(&str, &str, &str); 3] =
     [("append", "vertice-store", "quick"), ("pipeline", "vertice", "quick"), ("sigma", "vertice-sigma", "release")];
 
+/// Runs those whose name contains `filter`.
 fn bench(filter: Option<&str>, arguments: &[String]) -> Result<()> {
     let chosen: Vec<_> = BENCHES.iter().filter(|(name, ..)| filter.is_none_or(|f| name.contains(f))).collect();
     if chosen.is_empty() {
@@ -81,9 +82,14 @@ fn bench(filter: Option<&str>, arguments: &[String]) -> Result<()> {
     // A benchmark runs in its package's folder, where a path would no longer lead.
     let absolute = |text: &String| std::fs::canonicalize(text).map_or(text.clone(), |path| path.display().to_string());
     let arguments: Vec<String> = arguments.iter().map(absolute).collect();
+    let vertice = run::root().join("target/release/vertice").display().to_string();
     for (name, package, profile) in chosen {
-        cargo(&["build", "--profile", profile, "--package", package])?;
+        // Benchmarks start the program itself.
+        cargo(&["build", "--profile", profile, "--package", "vertice"])?;
         let mut all = vec!["bench", "--profile", profile, "--package", package, "--bench", name, "--"];
+        if *name == "sigma" {
+            all.extend(["--vertice", &vertice]);
+        }
         all.extend(arguments.iter().map(String::as_str));
         cargo(&all)?;
     }

@@ -3,11 +3,10 @@
 use std::fmt::Write as _;
 use std::io::{BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use serde_json::{Map, Value as Json};
 
-use super::{Anything, tally};
+use super::Anything;
 
 /// The files of a measurement.
 pub(crate) struct Files {
@@ -176,38 +175,6 @@ fn below(folder: &Path, end: &str, into: &mut Vec<PathBuf>) -> std::io::Result<(
             below(&path, end, into)?;
         } else if path.to_string_lossy().ends_with(end) {
             into.push(path);
-        }
-    }
-    Ok(())
-}
-
-/// Prints the rules that match the recordings not as often here as with the peer.
-pub(crate) fn counts(me: &Path, peer: &Path, rules: &Path, files: &Files, fields: &[&str; 3]) -> Anything<()> {
-    let events = format!("@{}", files.base.display());
-    let map = format!("product={},service={},category={}", fields[0], fields[1], fields[2]);
-    for routed in [true, false] {
-        let mut theirs = Command::new(peer);
-        theirs.args(["--output-format", "ndjson", "engine", "eval", "-q", "-r"]).arg(rules).args(["-e", &events]);
-        if routed {
-            theirs.args(["--logsource-routing", "--logsource-field-map", &map]);
-        }
-        let mut ours = Command::new(me);
-        ours.arg("match").arg(rules).arg(&files.base).args([if routed { "routed" } else { "all" }, "1"]);
-        let run = |command: &mut Command| -> Anything<_> {
-            let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
-            let counts = tally(child.stdout.take().ok_or("no output")?)?;
-            child.wait()?;
-            Ok(counts)
-        };
-        let (ours, theirs) = (run(&mut ours)?, run(&mut theirs)?);
-        let ids: std::collections::BTreeSet<&String> = ours.keys().chain(theirs.keys()).collect();
-        let of = |counts: &std::collections::BTreeMap<String, usize>, id: &String| counts.get(id).copied().unwrap_or(0);
-        let differ: Vec<_> = ids.iter().filter(|id| of(&ours, id) != of(&theirs, id)).collect();
-        let way = if routed { "routed" } else { "without routing" };
-        let total: usize = ours.values().sum();
-        println!("\n{way}: {} rules match, {total} matches; {} rules differ from the peer", ids.len(), differ.len());
-        for id in differ {
-            println!("  {id}: {} here, {} there", of(&ours, id), of(&theirs, id));
         }
     }
     Ok(())

@@ -1,8 +1,9 @@
 //! Events per second of processor time, beside a peer in the same run.
 //!
-//! `cargo xtask bench sigma [--peer RSIGMA] [--data DIR] [--events N]`: real Windows events,
+//! `cargo xtask bench sigma [--peer RSIGMA] [--events N] [--data DIR]`: real Windows events,
 //! repeated with changed hosts, users and dates, and the same with every text made unique, against SigmaHQ's rules.
-//! Each contender is a process that reads the file, and whose time over an empty file is taken off.
+//! Each contender is a process that reads the file, and whose time over an empty file is taken off. With `--vertice BINARY`
+//! also the whole program beside the peer's daemon.
 
 #![expect(
     clippy::print_stdout,
@@ -13,15 +14,17 @@
 mod events;
 mod process;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::time::Instant;
 
 use vertice_sigma::json::JsonEvent;
 use vertice_sigma::{Event, Matcher, RuleSet, Source, Value};
 
+use events::Files;
 use process::Run;
 
 type Anything<T> = Result<T, Box<dyn std::error::Error>>;
@@ -45,63 +48,123 @@ fn main() -> Anything<()> {
             format!("{} is no folder; `--data` names one with sigma/ and security-datasets/", data.display()).into()
         );
     }
-    compare(&data, count, option("--peer").map(Path::new))
-}
-
-fn compare(data: &Path, count: usize, peer: Option<&Path>) -> Anything<()> {
     let folder = tempfile::tempdir()?;
-    let rules = data.join("sigma/rules");
-    let files = events::make(&data.join("security-datasets"), count, folder.path())?;
-    let me = std::env::current_exe()?;
-    let ours = |events: &Path, way: &str, threads: &str| {
-        Run::of(&me, &[Path::new("match"), &rules, events, Path::new(way), Path::new(threads)])
+    let contest = Contest {
+        files: events::make(&data.join("security-datasets"), count, folder.path())?,
+        rules: data.join("sigma/rules"),
+        count,
+        me: std::env::current_exe()?,
+        peer: option("--peer").map(PathBuf::from),
     };
-    println!("{} events, {} bytes each; rules: {}", count, files.bytes / count as u64, rules.display());
-    let loaded = ours(&files.empty, "routed", "1")?;
-    println!("loading the rules: {:.2} s of processor, {:.2} s", loaded.cpu_s, loaded.seconds);
-    let their = |events: &Path, routed: bool| -> Anything<Option<Run>> {
-        let Some(peer) = peer else { return Ok(None) };
-        let events = PathBuf::from(format!("@{}", events.display()));
-        let map = format!("product={},service={},category={}", FIELDS[0], FIELDS[1], FIELDS[2]);
-        let mut arguments = vec![Path::new("engine"), Path::new("eval"), Path::new("-q"), Path::new("-r"), &rules];
-        arguments.extend([Path::new("-e"), &events]);
-        if routed {
-            arguments.extend([Path::new("--logsource-routing"), Path::new("--logsource-field-map"), Path::new(&map)]);
-        }
-        Ok(Some(Run::of(peer, &arguments)?))
-    };
-    println!(
-        "\n| events | rules | ours, events/CPU-s | memory | peer, events/CPU-s | memory | ratio |\n|---|---|---|---|---|---|---|"
-    );
-    for (name, file, routed) in [
-        ("repeating", &files.varied, true),
-        ("repeating", &files.varied, false),
-        ("all unique", &files.unique, true),
-        ("all unique", &files.unique, false),
-    ] {
-        let way = if routed { "routed" } else { "all" };
-        let own = rate(count, &ours(file, way, "1")?, &loaded);
-        let row = match (their(file, routed)?, their(&files.empty, routed)?) {
-            (Some(run), Some(empty)) => {
-                let peer = rate(count, &run, &empty);
-                format!("{:.0} | {} MB | {:.2}", peer.0, peer.1, own.0 / peer.0)
-            }
-            _ => "- | - | -".to_owned(),
-        };
-        println!("| {name} | {way} | {:.0} | {} MB | {row} |", own.0, own.1);
-    }
-    let of = |threads: &str| ours(&files.varied, "routed", threads).map(|run| run.seconds - loaded.seconds);
-    let (one, two) = (of("1")?, of("2")?);
-    println!("\ntwo threads are {:.2} times as fast as one ({one:.2} s, {two:.2} s)", one / two);
-    if let Some(peer) = peer {
-        events::counts(&me, peer, &rules, &files, &FIELDS)?;
-    }
-    Ok(())
+    contest.matching()?;
+    contest.counts()?;
+    option("--vertice").map_or(Ok(()), |vertice| contest.whole_path(Path::new(vertice)))
 }
 
-/// Events per second of processor time, loading left out, and the most memory in MB.
-fn rate(count: usize, run: &Run, empty: &Run) -> (f64, u64) {
-    (count as f64 / (run.cpu_s - empty.cpu_s).max(0.01), run.memory_kb / 1024)
+/// What is measured, and who takes part.
+struct Contest {
+    files: Files,
+    rules: PathBuf,
+    count: usize,
+    me: PathBuf,
+    peer: Option<PathBuf>,
+}
+
+impl Contest {
+    fn matching(&self) -> Anything<()> {
+        let loaded = self.ours(&self.files.empty, true, "1")?;
+        let bytes = self.files.bytes / self.count as u64;
+        println!("{} events of {bytes} bytes; rules: {}", self.count, self.rules.display());
+        println!("the rules are loaded in {:.2} s of processor, {:.2} s in all\n", loaded.cpu_s, loaded.seconds);
+        println!("| texts | rules | events/CPU-s | memory | peer, events/CPU-s | memory | ratio |");
+        println!("|---|---|---|---|---|---|---|");
+        for (name, file) in [("repeating", &self.files.varied), ("all unique", &self.files.unique)] {
+            for (way, routed) in [("by log source", true), ("all", false)] {
+                let (own, memory) = self.rate(&self.ours(file, routed, "1")?, &loaded);
+                let row = match (self.theirs(file, routed)?, self.theirs(&self.files.empty, routed)?) {
+                    (Some(run), Some(empty)) => {
+                        let (peer, memory) = self.rate(&run, &empty);
+                        format!("{peer:.0} | {memory} MB | {:.2}", own / peer)
+                    }
+                    _ => "- | - | -".to_owned(),
+                };
+                println!("| {name} | {way} | {own:.0} | {memory} MB | {row} |");
+            }
+        }
+        let of = |threads| self.ours(&self.files.varied, true, threads).map(|run| run.seconds - loaded.seconds);
+        let (one, two) = (of("1")?, of("2")?);
+        println!("\ntwo threads are {:.2} times as fast as one ({one:.2} s, {two:.2} s)", one / two);
+        Ok(())
+    }
+
+    /// Prints the rules that match the recordings not as often here as with the peer.
+    fn counts(&self) -> Anything<()> {
+        let Some(peer) = &self.peer else { return Ok(()) };
+        let events = format!("@{}", self.files.base.display());
+        for routed in [true, false] {
+            let mut theirs = Command::new(peer);
+            theirs.args(["--output-format", "ndjson", "engine", "eval", "-q", "-e", &events, "-r"]).arg(&self.rules);
+            theirs.args(routing().iter().filter(|_| routed));
+            let mut ours = Command::new(&self.me);
+            ours.arg("match").arg(&self.rules).arg(&self.files.base).args([if routed { "routed" } else { "all" }, "1"]);
+            let (ours, theirs) = (tally(&mut ours)?, tally(&mut theirs)?);
+            let ids: BTreeSet<&String> = ours.keys().chain(theirs.keys()).collect();
+            let of = |counts: &BTreeMap<String, usize>, id: &String| counts.get(id).copied().unwrap_or(0);
+            let differ: Vec<_> = ids.iter().filter(|id| of(&ours, id) != of(&theirs, id)).collect();
+            let (way, total) = (if routed { "by log source" } else { "all" }, ours.values().sum::<usize>());
+            println!("\n{way}: {} rules match, {total} times; {} differ from the peer", ids.len(), differ.len());
+            for id in differ {
+                println!("  {id}: {} here, {} there", of(&ours, id), of(&theirs, id));
+            }
+        }
+        Ok(())
+    }
+
+    /// The whole program, with its durable log and its store, beside the peer's.
+    fn whole_path(&self, vertice: &Path) -> Anything<()> {
+        let own = |events: &Path| {
+            let [replay, rules, out, ndjson] = ["replay", "--rules", "-o", "ndjson"].map(Path::new);
+            Run::of(vertice, &[replay, events, rules, &self.rules, out, ndjson], None)
+        };
+        let (own, memory) = self.rate(&own(&self.files.varied)?, &own(&self.files.empty)?);
+        println!("\n`vertice replay`, log, store and shipped rules too: {own:.0} events/CPU-s, {memory} MB");
+        let Some(peer) = &self.peer else { return Ok(()) };
+        let routing = routing();
+        let their = |events: &Path| {
+            let mut arguments = ["engine", "daemon", "-q", "--api-addr", "127.0.0.1:0", "-r"].map(Path::new).to_vec();
+            arguments.push(&self.rules);
+            arguments.extend(routing.iter().map(Path::new));
+            Run::of(peer, &arguments, Some(events))
+        };
+        let (peer, memory) = self.rate(&their(&self.files.varied)?, &their(&self.files.empty)?);
+        println!("the peer's daemon from standard input: {peer:.0} events/CPU-s, {memory} MB; ratio {:.2}", own / peer);
+        Ok(())
+    }
+
+    fn ours(&self, events: &Path, routed: bool, threads: &str) -> Anything<Run> {
+        let way = Path::new(if routed { "routed" } else { "all" });
+        Run::of(&self.me, &[Path::new("match"), &self.rules, events, way, Path::new(threads)], None)
+    }
+
+    fn theirs(&self, events: &Path, routed: bool) -> Anything<Option<Run>> {
+        let Some(peer) = &self.peer else { return Ok(None) };
+        let (events, routing) = (format!("@{}", events.display()), routing());
+        let mut arguments = ["engine", "eval", "-q", "-e", &events, "-r"].map(Path::new).to_vec();
+        arguments.push(&self.rules);
+        arguments.extend(routing.iter().filter(|_| routed).map(Path::new));
+        Run::of(peer, &arguments, None).map(Some)
+    }
+
+    /// Events per second of processor time, loading left out, and the most memory in MB.
+    fn rate(&self, run: &Run, empty: &Run) -> (f64, u64) {
+        (self.count as f64 / (run.cpu_s - empty.cpu_s).max(0.01), run.memory_kb / 1024)
+    }
+}
+
+/// How the peer is told where log sources stand.
+fn routing() -> [String; 3] {
+    let map = format!("product={},service={},category={}", FIELDS[0], FIELDS[1], FIELDS[2]);
+    ["--logsource-routing".to_owned(), "--logsource-field-map".to_owned(), map]
 }
 
 /// Reads a file of JSON lines and prints a line for each match, as the peer does.
@@ -189,13 +252,15 @@ impl Chunks {
     }
 }
 
-/// How often each rule is named in a stream of JSON lines.
-fn tally(stream: impl Read) -> Anything<BTreeMap<String, usize>> {
+/// How often each rule is named in what a program prints.
+fn tally(command: &mut Command) -> Anything<BTreeMap<String, usize>> {
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
     let mut counts = BTreeMap::new();
-    for line in BufReader::new(stream).lines() {
+    for line in BufReader::new(child.stdout.take().ok_or("no output")?).lines() {
         let line: serde_json::Value = serde_json::from_str(&line?)?;
         let id = line["rule_id"].as_str().or(line["rule_title"].as_str()).unwrap_or_default();
         *counts.entry(id.to_owned()).or_default() += 1;
     }
+    child.wait()?;
     Ok(counts)
 }

@@ -1,5 +1,6 @@
 //! Runs a program and says what it took.
 
+use std::fs::File;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
@@ -18,16 +19,13 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    /// Runs a program to its end; what it prints is thrown away.
-    pub(crate) fn of(program: &Path, arguments: &[&Path]) -> Anything<Run> {
+    /// Runs a program to its end; what it prints is thrown away. It reads `input`, if there is one.
+    pub(crate) fn of(program: &Path, arguments: &[&Path], input: Option<&Path>) -> Anything<Run> {
+        let input = input.map(File::open).transpose()?.map_or_else(Stdio::null, Stdio::from);
         let before = children_cpu_s()?;
         let start = Instant::now();
-        let mut child = Command::new(program)
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()?;
+        let mut child =
+            Command::new(program).args(arguments).stdin(input).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
         let (ended, waiting) = mpsc::channel::<()>();
         let id = child.id();
         // The most memory it had is known only while it runs, so it is asked until then.
