@@ -43,10 +43,6 @@ pub const EVENT_BODIES_BYTES_MAX: usize = 8 * EVENT_BODY_BYTES_MAX;
 /// 16 KiB takes about a tenth of a millisecond, which is what a task may keep others waiting.
 pub const INLINE_BODY_BYTES: usize = 16 * 1024;
 
-/// Bytes of events from which a further thread helps to check them. As many take half a millisecond, starting a
-/// thread a thirtieth of that.
-pub const CHECK_SHARE_BYTES: usize = 256 * 1024;
-
 /// Most bytes of any other body. A note of 4,096 characters, each escaped, is the longest.
 pub const BODY_BYTES_MAX: usize = 64 * 1024;
 

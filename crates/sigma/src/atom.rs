@@ -337,7 +337,11 @@ impl Shape {
 impl Compare {
     /// Whether two numbers compare so. What cannot be ordered never does.
     pub(crate) fn holds(self, a: Number, b: Number) -> bool {
-        let Some(order) = a.compare(b) else { return false };
+        a.compare(b).is_some_and(|order| self.is(order))
+    }
+
+    /// Whether it is this order.
+    pub(crate) fn is(self, order: Ordering) -> bool {
         match self {
             Compare::Equal => order.is_eq(),
             Compare::NotEqual => order.is_ne(),

@@ -23,8 +23,8 @@ const GATE_TEXTS_MAX: usize = 64;
 /// Shortest text that is looked for among escapes.
 const ESCAPED_GATE_BYTES_MIN: usize = 3;
 
-/// Texts for which the automaton may be a table, of some 1 KB a text, which reads a byte in a nanosecond; more would
-/// not fit the processor's cache.
+/// Texts for which the automaton may be a table (DFA), which is the quickest there is; of more it would not fit the
+/// processor's cache.
 const DFA_TEXTS_MAX: usize = 512;
 
 /// What is asked of the values of one field, or of every value.

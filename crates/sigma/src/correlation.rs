@@ -160,17 +160,7 @@ impl Correlation {
 
     /// Whether a value holds, given so many times over.
     pub(crate) fn holds(&self, value: i128, times: i128) -> bool {
-        self.comparisons.iter().all(|(compare, to)| {
-            let order = value.cmp(&(to * times));
-            match compare {
-                Compare::Equal => order.is_eq(),
-                Compare::NotEqual => order.is_ne(),
-                Compare::Less => order.is_lt(),
-                Compare::LessOrEqual => order.is_le(),
-                Compare::Greater => order.is_gt(),
-                Compare::GreaterOrEqual => order.is_ge(),
-            }
-        })
+        self.comparisons.iter().all(|(compare, to)| compare.is(value.cmp(&(to * times))))
     }
 
     /// The rules that are wanted, if it is said which.

@@ -1,6 +1,6 @@
 //! A memory of values that were seen before, and of what is true of them.
 //!
-//! Telemetry repeats itself: of the values that rules read, some 97 in 100 came before. What is true of a value
+//! Telemetry repeats itself: nearly all of the values that rules read came before. What is true of a value
 //! depends on its text alone, so it need not be asked twice. The memory is a table of small sets: a value has one
 //! set, where it takes the place of the one that was longest unused. So it has a fixed size, and values chosen
 //! to fall into one set are only forgotten soon; nothing ever grows longer.

@@ -57,20 +57,27 @@ struct EventsIn {
 
 /// Encodes events; many of them on several threads, each of which makes as few chunks as the limits allow.
 pub(crate) fn encode_events(events: &[RawEvent]) -> Vec<Chunk> {
+    in_shares(events, encode_share)
+}
+
+/// Does work on events and joins what comes of it, in their order; on several threads if there are
+/// [`limits::SHARE_BYTES`] for each.
+pub fn in_shares<T: Send>(events: &[RawEvent], work: impl Fn(&[RawEvent]) -> Vec<T> + Sync) -> Vec<T> {
     let bytes: usize = events.iter().map(|e| e.line.len()).sum();
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let threads = (bytes / limits::PACK_SHARE_BYTES).clamp(1, threads);
+    let threads = (bytes / limits::SHARE_BYTES).clamp(1, threads);
     let (own, others) = events.split_at(events.len().div_ceil(threads));
     if others.is_empty() {
-        return encode_share(own);
+        return work(own);
     }
+    let work = &work;
     std::thread::scope(|scope| {
-        let others: Vec<_> = others.chunks(own.len()).map(|share| scope.spawn(|| encode_share(share))).collect();
-        let mut chunks = encode_share(own);
+        let others: Vec<_> = others.chunks(own.len()).map(|share| scope.spawn(move || work(share))).collect();
+        let mut all = work(own);
         for other in others {
-            chunks.extend(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+            all.extend(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
         }
-        chunks
+        all
     })
 }
 
@@ -262,7 +269,7 @@ mod tests {
 
     #[test]
     fn what_several_threads_pack_comes_back_in_order() {
-        let line = |n: usize| format!("{n} {}", "z".repeat(limits::PACK_SHARE_BYTES / 2));
+        let line = |n: usize| format!("{n} {}", "z".repeat(limits::SHARE_BYTES / 2));
         let large: Vec<_> = (0..7).map(|n| event("o", &line(n))).collect();
         assert_eq!(read(&row(&encode_events(&large))).unwrap(), large);
         let threads = std::thread::available_parallelism().unwrap().get().min(3);

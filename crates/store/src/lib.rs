@@ -25,6 +25,7 @@ mod store;
 mod types;
 mod writer;
 
+pub use chunk::in_shares;
 pub use error::{Damage, FindError, OpenError, ReadError, Stopped, SubmitError};
 pub use record::RecordKind;
 pub use stats::{Histogram, StoreStats};

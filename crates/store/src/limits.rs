@@ -15,9 +15,9 @@ pub const GROUP_WAIT_MAX: Duration = Duration::from_millis(2);
 /// [`GROUP_EVENTS_MAX`] ordinary events; a chunk is decompressed whole.
 pub const CHUNK_BYTES: usize = 4 * 1024 * 1024;
 
-/// Bytes of events from which a further thread helps to pack them. Packing as much takes half a millisecond,
+/// Bytes of events from which a further thread helps to check or to pack them. As many take half a millisecond,
 /// starting a thread a thirtieth of that.
-pub const PACK_SHARE_BYTES: usize = 256 * 1024;
+pub const SHARE_BYTES: usize = 256 * 1024;
 
 /// Most uncompressed bytes that a stored chunk may claim, so that a damaged length can not ask for all
 /// memory: a chunk that was begun below [`CHUNK_BYTES`], the longest event, and room for its framing.

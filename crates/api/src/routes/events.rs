@@ -6,9 +6,8 @@ use axum::extract::{Path, Request};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
-use vertice_engine::normalize::Mappings;
 use vertice_engine::{Content, Input, RefusedEvent, Stamp};
-use vertice_model::{Event, Position, RawEvent, Refusal, Timestamp};
+use vertice_model::{Event, Position, RawEvent, Timestamp};
 use vertice_store::{Filter, Idempotency, ReadError, RecordKind, Store, Submission, SubmitError, Submitted};
 
 use crate::extract::{NoParams, Query, Receiving};
@@ -215,7 +214,9 @@ impl Work {
         // wrong.
         let stamp = Stamp { position: Position(1), now: self.now };
         let mut checked = Checked { events: Vec::with_capacity(events.len()), refused, refused_total: 0 };
-        let refusals = refusals(&self.content.mappings, stamp, &events);
+        let mappings = &self.content.mappings;
+        let check = |raw: &RawEvent| mappings.check(stamp, raw).err();
+        let refusals = vertice_store::in_shares(&events, |share| share.iter().map(check).collect());
         for ((raw, refusal), number) in
             events.into_iter().zip(refusals).zip(numbers.into_iter().chain(std::iter::repeat(0)))
         {
@@ -234,28 +235,6 @@ impl Work {
         }
         Ok(checked)
     }
-}
-
-/// For each event why it would be refused, if it would; many are checked on several threads.
-fn refusals(mappings: &Mappings, stamp: Stamp, events: &[RawEvent]) -> Vec<Option<Refusal>> {
-    let check = |events: &[RawEvent]| -> Vec<Option<Refusal>> {
-        events.iter().map(|raw| mappings.check(stamp, raw).err()).collect()
-    };
-    let bytes: usize = events.iter().map(|raw| raw.line.len()).sum();
-    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let threads = (bytes / limits::CHECK_SHARE_BYTES).clamp(1, threads);
-    let (own, others) = events.split_at(events.len().div_ceil(threads));
-    if others.is_empty() {
-        return check(own);
-    }
-    std::thread::scope(|scope| {
-        let others: Vec<_> = others.chunks(own.len()).map(|share| scope.spawn(|| check(share))).collect();
-        let mut refusals = check(own);
-        for other in others {
-            refusals.extend(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-        }
-        refusals
-    })
 }
 
 fn text_of(headers: &HeaderMap, name: header::HeaderName) -> Result<Option<String>, Problem> {
