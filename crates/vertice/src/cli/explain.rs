@@ -94,11 +94,11 @@ fn head(t: &Value) -> Node {
     root.push(Node::new(vec![(Tint::Faint, "about ".to_owned()), plain_text(entities.join(", "))]));
     if !techniques.is_empty() {
         let tactics: Vec<String> = items(t, "/tactics").iter().map(super::records::words).collect();
-        root.push(Node::new(vec![
-            (Tint::Faint, "techniques ".to_owned()),
-            plain_text(techniques.join(" → ")),
-            (Tint::Faint, format!("  ({})", tactics.join(", "))),
-        ]));
+        let mut line = vec![(Tint::Faint, "techniques ".to_owned()), plain_text(techniques.join(" → "))];
+        if !tactics.is_empty() {
+            line.push((Tint::Faint, format!("  ({})", tactics.join(", "))));
+        }
+        root.push(Node::new(line));
     }
     root
 }

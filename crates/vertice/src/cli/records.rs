@@ -105,7 +105,7 @@ impl<'a> List<'a> {
         match out.format {
             Format::Ndjson => Ok(()),
             Format::Json => out.json_list(&items),
-            Format::Table if items.is_empty() => out.line(self.empty),
+            Format::Table if items.is_empty() => out.text(self.empty),
             Format::Table => {
                 out.table(&(self.table)(&items))?;
                 if next.is_some() && wanted == 0 {

@@ -56,6 +56,9 @@ fn the_log_is_asked_through_the_server_and_beside_none() {
     assert_eq!(not["condition"]["below"][1]["found"][0], "ana", "{not}");
     let (code, _, told) = run(&["explain", rule, "999", "--url", &server.url]);
     assert!(code == Some(3) && told.contains("no event at log position 999"), "{code:?} {told}");
+    let none = vertice().args(["approvals", "list", "--url", &server.url]).output().unwrap();
+    let none = String::from_utf8(none.stdout).unwrap();
+    assert!(none.lines().count() == 2 && none.ends_with("--state all`.\n") && !none.contains('\u{240a}'), "{none}");
     let (code, _, told) = run(&["backtest", rule, "--data", dir]);
     assert!(code == Some(2) && told.contains("in use") && told.contains("without --data"), "{code:?} {told}");
     assert_eq!(server.stop(), Some(0));
