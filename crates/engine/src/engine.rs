@@ -224,7 +224,7 @@ impl Engine {
                 let screened = screen(&self.content, stamp, events);
                 return self.judge(stamp, screened);
             }
-            Input::Content(_) | Input::Answer { .. } | Input::Verdict { .. } | Input::Release { .. } | Input::Tick => {}
+            _ => {}
         }
         let mut out = Out::at(stamp.position);
         match input {
@@ -248,6 +248,11 @@ impl Engine {
                 let released = self.state.responses.release(stamp.now, *containment, by, reason);
                 out.changes(released.unwrap_or_default());
             }
+            Input::Begun { .. }
+            | Input::Receipt(_)
+            | Input::Resolve { .. }
+            | Input::Operators(_)
+            | Input::Start { .. } => {}
             Input::Tick => {
                 self.state.threats.expire(stamp.now);
                 out.changes(self.state.responses.expire(stamp.now, &self.content.policy));

@@ -1,9 +1,12 @@
 //! Everything that can reach the engine.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use vertice_model::{ContainmentId, Position, Principal, QuestionId, RawEvent, ThreatId, Timestamp, VerdictKind};
+use vertice_model::{
+    ContainmentId, OrderId, Position, Principal, QuestionId, RawEvent, Receipt, ThreatId, Timestamp, VerdictKind,
+};
 
 use crate::Content;
 
@@ -50,6 +53,33 @@ pub enum Input {
     },
     /// Time passed: what is due at the stamp's time falls due. Logged only when something is due.
     Tick,
+    /// An order is about to be carried out: the intent, which is durable before anything is touched.
+    Begun {
+        /// Which.
+        order: OrderId,
+    },
+    /// What became of an order.
+    Receipt(Receipt),
+    /// A person looked at what nobody could tell: whether an order of unknown outcome happened.
+    Resolve {
+        /// Which.
+        order: OrderId,
+        /// Whether it happened.
+        happened: bool,
+        /// Who.
+        by: Principal,
+    },
+    /// From where operators are logged in on this machine now: they are protected as long as they are.
+    Operators(Vec<IpAddr>),
+    /// A person starts a playbook for a threat, whether it is due or not.
+    Start {
+        /// Which playbook.
+        playbook: String,
+        /// For which threat.
+        threat: ThreatId,
+        /// Who; they can not approve what it asks.
+        by: Principal,
+    },
 }
 
 impl Input {
@@ -58,7 +88,16 @@ impl Input {
     pub fn positions(&self) -> u64 {
         match self {
             Input::Events(events) => events.len() as u64,
-            Input::Content(_) | Input::Answer { .. } | Input::Verdict { .. } | Input::Release { .. } | Input::Tick => 1,
+            Input::Content(_)
+            | Input::Answer { .. }
+            | Input::Verdict { .. }
+            | Input::Release { .. }
+            | Input::Tick
+            | Input::Begun { .. }
+            | Input::Receipt(_)
+            | Input::Resolve { .. }
+            | Input::Operators(_)
+            | Input::Start { .. } => 1,
         }
     }
 }

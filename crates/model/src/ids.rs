@@ -107,6 +107,8 @@ pub type RunId = Id<'r'>;
 pub type QuestionId = Id<'q'>;
 /// The id of a containment, from its run and its action.
 pub type ContainmentId = Id<'c'>;
+/// The id of an order, from its run, its action, and how many orders of that came before.
+pub type OrderId = Id<'o'>;
 
 impl<const KIND: char> Id<KIND> {
     /// Derives the id from what makes the thing one of its kind.

@@ -12,7 +12,8 @@
 //! | action | one step's change to the world; it has an inverse and a lease |
 //! | question | what a person is asked before an action; the answer is an approval or a denial |
 //! | containment | an action's lasting effect on an entity, with a lease and a stage |
-//! | receipt | what the world answered to an action |
+//! | order | one thing to be done in the world for an action: apply it, or undo it |
+//! | receipt | what the world answered to an order |
 //! | verdict | a person's judgement of a threat |
 //! | indicator | something known to be bad: an address, a domain, a hash |
 //! | decoy, session | a deceptive host, and one visit to it |
@@ -20,6 +21,7 @@
 //!
 //! Nothing here does I/O or reads a clock.
 
+mod action;
 mod attack;
 mod detection;
 mod entity;
@@ -31,12 +33,17 @@ mod response;
 mod threat;
 mod time;
 
+pub use action::{
+    Action, CollectForensics, Direction, FirewallRule, FirewallVerdict, HoneypotDeployment, HttpRequest, KillProcess,
+    Notification, Order, Outcome, Protocol, Quarantine, Receipt, RemoteCommand, RevokeCredentials, SessionTermination,
+    Task, TrafficCapture, TrafficShaping, ZoneIsolation,
+};
 pub use attack::{Tactic, Technique, TechniqueError};
 pub use detection::{Detection, Matched};
 pub use entity::{Entity, EntityKind};
 pub use event::{Event, Fields, LogSource, RawEvent, Refusal, Value};
 pub use grade::{Confidence, Severity, UnknownSeverity};
-pub use ids::{ContainmentId, DetectionId, EffectId, EventId, Id, Position, QuestionId, RunId, ThreatId};
+pub use ids::{ContainmentId, DetectionId, EffectId, EventId, Id, OrderId, Position, QuestionId, RunId, ThreatId};
 pub use response::{
     Containment, ContainmentState, OnTimeout, Question, QuestionState, Run, RunState, Stage, Step, StepState,
 };

@@ -143,9 +143,15 @@ impl Pipeline<'_> {
                 Input::Content(found) => {
                     engine.apply(*stamp, &Input::Content(self.content.instead_of(Arc::clone(found))))
                 }
-                Input::Answer { .. } | Input::Verdict { .. } | Input::Release { .. } | Input::Tick => {
-                    engine.apply(*stamp, input)
-                }
+                Input::Answer { .. }
+                | Input::Verdict { .. }
+                | Input::Release { .. }
+                | Input::Tick
+                | Input::Begun { .. }
+                | Input::Receipt(_)
+                | Input::Resolve { .. }
+                | Input::Operators(_)
+                | Input::Start { .. } => engine.apply(*stamp, input),
             });
         }
         let up_to = Position(engine.next().0 - 1);

@@ -7,6 +7,7 @@
 //! - [`Policy`] says whom no action may touch, and how many may be touched in an hour.
 //! - [`Responses`] holds the runs, questions and containments that are alive, and is stepped by the engine.
 
+mod approved;
 pub mod cases;
 mod condition;
 mod context;
@@ -28,6 +29,7 @@ pub mod verb;
 mod words;
 mod yaml;
 
+pub use approved::Approved;
 pub use playbook::{ActionSummary, Playbook, PlaybookSummary, Playbooks};
 pub use policy::{Policy, Protected, Whom};
 pub use responses::{Answer, AnswerError, Change, ReleaseError, Responses};

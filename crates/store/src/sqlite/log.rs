@@ -99,7 +99,16 @@ pub(crate) fn event(db: &Connection, place: Place<'_>, at: Position) -> Result<O
     let found = read(db, place, at, at, 1)?;
     Ok(found.into_iter().next().and_then(|(stamp, input)| match input {
         Input::Events(events) => events.into_iter().next().map(|event| (stamp, event)),
-        Input::Content(_) | Input::Answer { .. } | Input::Verdict { .. } | Input::Release { .. } | Input::Tick => None,
+        Input::Content(_)
+        | Input::Answer { .. }
+        | Input::Verdict { .. }
+        | Input::Release { .. }
+        | Input::Tick
+        | Input::Begun { .. }
+        | Input::Receipt(_)
+        | Input::Resolve { .. }
+        | Input::Operators(_)
+        | Input::Start { .. } => None,
     }))
 }
 

@@ -10,14 +10,15 @@ const PURE: [&str; 3] = ["model", "sigma", "engine"];
 const STAGES: [&str; 4] = ["normalize", "detect", "gather", "decide"];
 
 /// Who may depend on whom, within the workspace.
-const MAY_DEPEND: [(&str, &[&str]); 9] = [
+const MAY_DEPEND: [(&str, &[&str]); 10] = [
     ("model", &[]),
     ("sigma", &[]),
     ("engine", &["model", "sigma"]),
     ("store", &["model", "engine"]),
     ("stream", &["model", "sigma"]),
     ("api", &["model", "engine", "store"]),
-    ("vertice", &["model", "sigma", "engine", "store", "stream", "api"]),
+    ("responder", &["model", "engine"]),
+    ("vertice", &["model", "sigma", "engine", "store", "stream", "api", "responder"]),
     ("testkit", &[]),
     ("xtask", &[]),
 ];

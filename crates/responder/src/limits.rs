@@ -1,0 +1,1 @@
+//! Every bound of the responder, with how its number was found.

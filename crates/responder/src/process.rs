@@ -1,0 +1,13 @@
+//! To be written.
+
+use vertice_model::KillProcess;
+
+use crate::{Failure, Hand, Seen};
+
+pub(crate) fn apply(_hand: &Hand<'_>, _action: &KillProcess) -> Result<String, Failure> {
+    Err(Failure::Final("not written yet".to_owned()))
+}
+
+pub(crate) fn observe(_hand: &Hand<'_>, _action: &KillProcess) -> Result<Seen, Failure> {
+    Err(Failure::Final("not written yet".to_owned()))
+}

@@ -1,0 +1,155 @@
+//! What each verb is configured with: the sections `[response.VERB]` of the configuration. Each has `enabled`, the
+//! second of the two switches to go live (the first is `response.mode`).
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// What each verb is configured with.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// `firewall_rule`.
+    pub firewall_rule: Firewall,
+    /// `honeypot_deployment`.
+    pub honeypot_deployment: Decoy,
+    /// `zone_isolation`.
+    pub zone_isolation: Isolation,
+    /// `traffic_shaping`.
+    pub traffic_shaping: Shaping,
+    /// `traffic_capture`.
+    pub traffic_capture: Capture,
+    /// `kill_process`.
+    pub kill_process: Switch,
+    /// `quarantine`.
+    pub quarantine: Switch,
+    /// `revoke_credentials`.
+    pub revoke_credentials: Switch,
+    /// `session_termination`.
+    pub session_termination: Switch,
+    /// `collect_forensics`.
+    pub collect_forensics: Forensics,
+    /// `notification`.
+    pub notification: Notification,
+    /// `http_request`.
+    pub http_request: Request,
+    /// `remote_command`.
+    pub remote_command: Remote,
+}
+
+/// A verb that needs nothing but its switch.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Switch {
+    /// Whether it may act once the mode is live.
+    pub enabled: bool,
+}
+
+/// `firewall_rule`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Firewall {
+    /// Whether it may act once the mode is live.
+    pub enabled: bool,
+    /// The nft program.
+    pub nft: PathBuf,
+}
+
+impl Default for Firewall {
+    fn default() -> Firewall {
+        Firewall { enabled: false, nft: PathBuf::from("nft") }
+    }
+}
+
+/// `honeypot_deployment`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Decoy {
+    /// Whether it may act once the mode is live.
+    pub enabled: bool,
+    /// Where the SSH decoy listens, such as "192.0.2.10:2222". Empty: there is none, and the verb is refused.
+    pub ssh: String,
+    /// Where the HTTP decoy listens.
+    pub http: String,
+}
+
+/// `zone_isolation`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Isolation {
+    /// Whether it may act once the mode is live.
+    pub enabled: bool,
+    /// The addresses of hosts by name, for playbooks that name a host.
+    pub hosts: BTreeMap<String, String>,
+    /// The networks of the management plane, which a host that is cut off still reaches.
+    pub management: Vec<String>,
+}
+
+/// `traffic_shaping`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Shaping {
+    /// Whether it may act once the mode is live.
+    pub enabled: bool,
+}
+
+/// `traffic_capture`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Capture {
+    /// Whether it may act once the mode is live.
+    pub enabled: bool,
+    /// The interface that is recorded on.
+    pub interface: String,
+    /// The most that one recording keeps, in bytes.
+    pub bytes_max: u64,
+}
+
+impl Default for Capture {
+    fn default() -> Capture {
+        Capture { enabled: false, interface: "any".to_owned(), bytes_max: 100_000_000 }
+    }
+}
+
+/// `collect_forensics`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Forensics {
+    /// Whether it may act once the mode is live.
+    pub enabled: bool,
+    /// The most that one bundle takes, in bytes.
+    pub bytes_max: u64,
+}
+
+impl Default for Forensics {
+    fn default() -> Forensics {
+        Forensics { enabled: false, bytes_max: 100_000_000 }
+    }
+}
+
+/// `notification`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Notification {
+    /// Whether it may act once the mode is live.
+    pub enabled: bool,
+}
+
+/// `http_request`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Request {
+    /// Whether it may act once the mode is live.
+    pub enabled: bool,
+    /// The hosts that may be called, each as `host` or `host:port`.
+    pub hosts: Vec<String>,
+}
+
+/// `remote_command`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Remote {
+    /// Whether it may act once the mode is live.
+    pub enabled: bool,
+}
