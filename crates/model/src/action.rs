@@ -11,7 +11,7 @@ use crate::{ContainmentId, Entity, OrderId, RunId, ThreatId, Timestamp};
 /// and given back when the last of them ends.
 ///
 /// No variant can name a network range: every address is that of one host.
-#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case", tag = "verb")]
 pub enum Action {
     /// Blocks traffic, or lets it through at a limited rate.
@@ -43,13 +43,15 @@ pub enum Action {
 }
 
 /// Traffic of an address that is dropped, or let through at a limited rate.
-#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize, utoipa::ToSchema)]
 pub struct FirewallRule {
     /// What becomes of the traffic.
     pub rule: FirewallVerdict,
     /// From this address; at least one of the two addresses is given.
+    #[schema(value_type = Option<String>)]
     pub source_ip: Option<IpAddr>,
     /// To this address.
+    #[schema(value_type = Option<String>)]
     pub destination_ip: Option<IpAddr>,
     /// To this port only.
     pub port: Option<u16>,
@@ -58,7 +60,7 @@ pub struct FirewallRule {
 }
 
 /// What becomes of traffic.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FirewallVerdict {
     /// It is dropped.
@@ -73,7 +75,7 @@ pub enum FirewallVerdict {
 }
 
 /// A transport protocol.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Protocol {
     /// TCP.
@@ -85,29 +87,32 @@ pub enum Protocol {
 }
 
 /// A decoy that an address is led to.
-#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize, utoipa::ToSchema)]
 pub struct HoneypotDeployment {
     /// Which: `ssh` or `http`.
     pub honeypot_type: String,
     /// Whose flows are led there.
+    #[schema(value_type = String)]
     pub target_ip: IpAddr,
 }
 
 /// A host that is cut off. At least one of the two is given.
-#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize, utoipa::ToSchema)]
 pub struct ZoneIsolation {
     /// The host by name, looked up in the configured inventory.
     pub target_host: Option<String>,
     /// The host by address.
+    #[schema(value_type = Option<String>)]
     pub target_ip: Option<IpAddr>,
     /// The zone that it is put into, by its name in the configuration.
     pub zone: Option<String>,
 }
 
 /// A limit on an address's traffic.
-#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize, utoipa::ToSchema)]
 pub struct TrafficShaping {
     /// Whose.
+    #[schema(value_type = String)]
     pub target_ip: IpAddr,
     /// The limit.
     pub limit_bit_s: u64,
@@ -116,7 +121,7 @@ pub struct TrafficShaping {
 }
 
 /// Which way traffic goes, as the address sees it.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Direction {
     /// To the address.
@@ -129,16 +134,17 @@ pub enum Direction {
 }
 
 /// A recording of an address's traffic.
-#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize, utoipa::ToSchema)]
 pub struct TrafficCapture {
     /// Whose.
+    #[schema(value_type = String)]
     pub target_ip: IpAddr,
     /// The most that is kept; older packets make room. `None`: as much as the configuration says.
     pub bytes_max: Option<u64>,
 }
 
 /// A process that is ended.
-#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize, utoipa::ToSchema)]
 pub struct KillProcess {
     /// On which host.
     pub target_host: String,
@@ -152,7 +158,7 @@ pub struct KillProcess {
 }
 
 /// A file that is moved away.
-#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize, utoipa::ToSchema)]
 pub struct Quarantine {
     /// On which host.
     pub target_host: String,
@@ -161,7 +167,7 @@ pub struct Quarantine {
 }
 
 /// An account that is locked.
-#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize, utoipa::ToSchema)]
 pub struct RevokeCredentials {
     /// Which.
     pub user: String,
@@ -170,18 +176,19 @@ pub struct RevokeCredentials {
 }
 
 /// Sessions that are ended. At least one of `user` and `source_ip` is given.
-#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize, utoipa::ToSchema)]
 pub struct SessionTermination {
     /// Whose.
     pub user: Option<String>,
     /// From where.
+    #[schema(value_type = Option<String>)]
     pub source_ip: Option<IpAddr>,
     /// On which host; `None`: this one.
     pub target_host: Option<String>,
 }
 
 /// Evidence that is collected.
-#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize, utoipa::ToSchema)]
 pub struct CollectForensics {
     /// From which host.
     pub target_host: String,
@@ -190,7 +197,7 @@ pub struct CollectForensics {
 }
 
 /// A message.
-#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize, utoipa::ToSchema)]
 pub struct Notification {
     /// How: `slack`, `webhook` or `email`.
     pub channel: String,
@@ -201,7 +208,7 @@ pub struct Notification {
 }
 
 /// A call of another system.
-#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize, utoipa::ToSchema)]
 pub struct HttpRequest {
     /// Where; its host is one of the allowed ones.
     pub url: String,
@@ -214,7 +221,7 @@ pub struct HttpRequest {
 }
 
 /// A command on another host, by its name in the configuration.
-#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize, utoipa::ToSchema)]
 pub struct RemoteCommand {
     /// Where.
     pub target_host: String,

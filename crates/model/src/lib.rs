@@ -45,7 +45,7 @@ pub use event::{Event, Fields, LogSource, RawEvent, Refusal, Value};
 pub use grade::{Confidence, Severity, UnknownSeverity};
 pub use ids::{ContainmentId, DetectionId, EffectId, EventId, Id, OrderId, Position, QuestionId, RunId, ThreatId};
 pub use response::{
-    Containment, ContainmentState, OnTimeout, Question, QuestionState, Run, RunState, Stage, Step, StepState,
+    Containment, ContainmentState, Hold, OnTimeout, Question, QuestionState, Run, RunState, Stage, Step, StepState,
 };
 pub use threat::{Principal, RuleSeen, TechniqueSeen, Threat, ThreatState, Verdict, VerdictKind};
 pub use time::{Timestamp, TimestampError};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ContainmentId, Entity, Principal, QuestionId, RunId, Severity, ThreatId, Timestamp};
+use crate::{Action, ContainmentId, Entity, Principal, QuestionId, RunId, Severity, ThreatId, Timestamp};
 
 /// One playbook planned for one threat. The `defense.responses` record once it has ended.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize, utoipa::ToSchema)]
@@ -190,14 +190,41 @@ pub struct Containment {
     pub entity: Entity,
     /// Whether it is only recorded, and nothing in the world was changed.
     pub simulated: bool,
+    /// What holds it; `None` of a record from before that was kept.
+    #[serde(default)]
+    pub action: Option<Action>,
     /// How far its healing has come.
     pub stage: Stage,
+    /// How much of the action holds.
+    #[serde(default)]
+    pub hold: Hold,
+    /// How often the attack came back while it was healing.
+    #[serde(default)]
+    pub recurrences: u32,
+    /// How often its lease was renewed because the attack went on.
+    #[serde(default)]
+    pub renewals: u32,
     /// Whether it holds, and if not, why.
     pub state: ContainmentState,
     /// When it began.
     pub since: Timestamp,
     /// When its lease ends.
     pub lease_until: Timestamp,
+}
+
+/// How much of a containment's action holds. What is less than all of it is given back step by step.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Hold {
+    /// All of it.
+    #[default]
+    Full,
+    /// A weaker form of it: instead of a block, a rate limit.
+    Reduced,
+    /// Nothing; it is only watched whether the attack comes back.
+    Watch,
+    /// Nothing, and it is over.
+    None,
 }
 
 /// How far a containment's healing has come.

@@ -1,7 +1,7 @@
 //! The course of one run: which steps are ready, what is asked, what is recorded, and how it is taken back.
 
 use vertice_model::{
-    Containment, ContainmentId, ContainmentState, OnTimeout, Principal, Question, QuestionId, QuestionState, Run,
+    Containment, ContainmentId, ContainmentState, Hold, OnTimeout, Principal, Question, QuestionId, QuestionState, Run,
     RunState, Severity, Stage, Step, StepState, ThreatId, Timestamp,
 };
 
@@ -275,6 +275,10 @@ impl Course<'_> {
             action_type: step.action_type.clone(),
             entity: entity.clone(),
             simulated: true,
+            action: self.plan.notes[i].action.clone().ok(),
+            hold: Hold::Full,
+            recurrences: 0,
+            renewals: 0,
             stage: if reflex { Stage::Reflex } else { Stage::Durable },
             state: ContainmentState::Active,
             since: self.now,

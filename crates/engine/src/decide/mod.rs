@@ -25,6 +25,7 @@ mod responses;
 mod spent;
 #[cfg(test)]
 mod tests;
+mod typed;
 pub mod verb;
 mod words;
 mod yaml;

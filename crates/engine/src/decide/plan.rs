@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use vertice_model::{Entity, OnTimeout, Run, RunId, RunState, Severity, Step, StepState, Threat, Timestamp};
+use vertice_model::{Action, Entity, OnTimeout, Run, RunId, RunState, Severity, Step, StepState, Threat, Timestamp};
 
 use super::context::{in_url, plain};
 use super::parameters;
-use super::playbook::{Action, OnFailure, Playbook, RollbackOn, Setting};
+use super::playbook::{self, OnFailure, Playbook, RollbackOn, Setting};
 use super::policy::Policy;
+use super::typed;
 use super::verb::Kind;
 use crate::limits;
 
@@ -55,8 +56,8 @@ pub(super) struct Note {
     pub(super) ask: Option<Ask>,
     pub(super) on_failure: OnFailure,
     pub(super) reversible: bool,
-    /// A parameter that turned out to be none, found when it was filled.
-    pub(super) unfit: Option<String>,
+    /// What is done; or the parameter that turned out to be none when it was filled.
+    pub(super) action: Result<Action, String>,
     pub(super) success_criteria: Vec<String>,
     pub(super) timeout_s: u64,
     pub(super) retries: u64,
@@ -109,7 +110,7 @@ fn empty(now: Timestamp, playbook: &Playbook, threat: &Threat, run_id: RunId) ->
     }
 }
 
-fn step(action: &Action, threat: &Threat) -> (Step, Note) {
+fn step(action: &playbook::Action, threat: &Threat) -> (Step, Note) {
     let mut parameters = BTreeMap::new();
     let mut touches: Vec<Entity> = Vec::new();
     let mut unfit = None;
@@ -124,6 +125,7 @@ fn step(action: &Action, threat: &Threat) -> (Step, Note) {
         }
         parameters.insert(setting.name.to_owned(), text);
     }
+    let typed = typed::action(action.verb, &parameters, threat.last_seen);
     let inverse = match (&action.inverse, touches.is_empty()) {
         (Some(words), true) => words.clone(),
         (Some(words), false) => format!("{words}: {}", names(&touches)),
@@ -149,7 +151,7 @@ fn step(action: &Action, threat: &Threat) -> (Step, Note) {
         ask,
         on_failure: action.on_failure,
         reversible: action.inverse.is_some(),
-        unfit,
+        action: unfit.map_or(typed, Err),
         success_criteria: action.success_criteria.clone(),
         timeout_s: action.timeout_s,
         retries: action.retries,
@@ -205,7 +207,7 @@ fn entity(kind: Kind, text: &str) -> Result<Entity, String> {
 
 /// Why a step may not be carried out, whoever wants it; `None` if nothing speaks against it.
 pub(super) fn forbidden(policy: &Policy, step: &Step, note: &Note) -> Option<String> {
-    if let Some(unfit) = &note.unfit {
+    if let Err(unfit) = &note.action {
         return Some(unfit.clone());
     }
     if let Some(why) = step.touches.iter().find_map(|entity| policy.forbids(entity)) {
