@@ -314,6 +314,16 @@ pub struct Order {
     pub ordered_at: Timestamp,
 }
 
+impl Order {
+    /// Whether this order must not be begun before an earlier one has its receipt: both are about one action, or about
+    /// one run that is being taken back, the latest first. All others may be carried out side by side.
+    #[must_use]
+    pub fn waits_for(&self, earlier: &Order) -> bool {
+        let taken_back = self.task == Task::Undo || earlier.task == Task::Undo;
+        self.action == earlier.action || (taken_back && self.run_id == earlier.run_id)
+    }
+}
+
 /// What to do with an action.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]

@@ -181,11 +181,11 @@ const fn run_state(state: RunState) -> &'static str {
 
 const fn question_state(state: QuestionState) -> &'static str {
     match state {
-        QuestionState::Waiting => "waiting",
+        QuestionState::Pending => "waiting",
         QuestionState::Approved => "approved",
         QuestionState::Denied => "denied",
-        QuestionState::TimedOut => "timed_out",
-        QuestionState::Withdrawn => "withdrawn",
+        QuestionState::Expired => "timed_out",
+        QuestionState::Cancelled => "withdrawn",
     }
 }
 

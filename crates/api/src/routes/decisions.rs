@@ -112,21 +112,21 @@ pub(crate) async fn answer(
 /// Why an answer to a question has no effect, if it has none.
 fn void(question: &Question, answer: &Answer, now: Timestamp) -> Option<String> {
     let state = match question.state {
-        QuestionState::Waiting if question.plan_digest != answer.plan_digest => {
+        QuestionState::Pending if question.plan_digest != answer.plan_digest => {
             return Some(format!(
                 "the answer is to another plan ({:?}) than the one that is asked about ({:?}); look at it again",
                 answer.plan_digest.chars().take(64).collect::<String>(),
                 question.plan_digest
             ));
         }
-        QuestionState::Waiting if question.expires_at <= now => {
+        QuestionState::Pending if question.expires_at <= now => {
             return Some(format!("the question expired at {}", question.expires_at));
         }
-        QuestionState::Waiting => return None,
+        QuestionState::Pending => return None,
         QuestionState::Approved => "approved",
         QuestionState::Denied => "denied",
-        QuestionState::TimedOut => return Some(format!("nobody answered until {}", question.expires_at)),
-        QuestionState::Withdrawn => {
+        QuestionState::Expired => return Some(format!("nobody answered until {}", question.expires_at)),
+        QuestionState::Cancelled => {
             return Some("the question was withdrawn: its threat was judged, or its run was taken back".to_owned());
         }
     };

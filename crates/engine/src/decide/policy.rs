@@ -1,11 +1,13 @@
 //! Do no harm: what no action may touch, and how much may be touched in an hour.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use vertice_model::{Entity, EntityKind};
 
+use super::verb::Verb;
 use crate::limits;
 
 /// What the people who run Vertice allow it. Part of what a run depends on, so a change of it is an input.
@@ -19,6 +21,18 @@ pub struct Policy {
     pub entities_per_hour_max: u32,
     /// The longest lease, in seconds.
     pub lease_s_max: u64,
+    /// The verbs that really act. All others, and all where it is empty, are only recorded.
+    pub live: BTreeSet<Verb>,
+    /// How many hosts there are to be known; 0 where nobody said.
+    pub assets: u32,
+    /// The share of them that may be touched within an hour without a person's word, in percent.
+    pub assets_percent_max: u32,
+    /// How many different people must say yes to an action of the highest risk that is really carried out.
+    pub approvals_high: u32,
+    /// Who may answer questions; empty: everybody whose key may decide.
+    pub approvers: BTreeSet<String>,
+    /// Who may answer too once nobody did in time.
+    pub escalate_to: BTreeSet<String>,
 }
 
 /// Something that is never touched.
@@ -49,11 +63,25 @@ impl Default for Policy {
             protected: Vec::new(),
             entities_per_hour_max: limits::ENTITIES_PER_HOUR,
             lease_s_max: limits::LEASE_S_MAX,
+            live: BTreeSet::new(),
+            assets: 0,
+            assets_percent_max: limits::ASSETS_PERCENT,
+            approvals_high: limits::APPROVALS_HIGH,
+            approvers: BTreeSet::new(),
+            escalate_to: BTreeSet::new(),
         }
     }
 }
 
 impl Policy {
+    /// Whether this person may answer a question, of which `urgent` says that it was asked twice.
+    #[must_use]
+    pub fn may_answer(&self, who: &str, urgent: bool) -> bool {
+        // A signed link answers for the approver that it was sent to.
+        let who = who.strip_suffix(" (link)").unwrap_or(who);
+        self.approvers.is_empty() || self.approvers.contains(who) || (urgent && self.escalate_to.contains(who))
+    }
+
     /// Why this may not be touched; `None` if it may.
     #[must_use]
     pub fn forbids(&self, entity: &Entity) -> Option<String> {
