@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use vertice_model::{
-    EffectId, Event, Order, OrderId, Position, Principal, Question, QuestionState, RawEvent, Threat, ThreatId,
-    ThreatState, Timestamp, Verdict,
+    Containment, EffectId, Event, Order, OrderId, Position, Principal, Question, QuestionState, RawEvent, Threat,
+    ThreatId, ThreatState, Timestamp, Verdict,
 };
 use vertice_sigma::{Matcher, RuleSet};
 
@@ -199,6 +199,11 @@ impl Engine {
     /// The orders that were given and have no receipt: what a start has to look after.
     pub fn unfinished(&self) -> impl Iterator<Item = Approved<Order>> {
         self.state.responses.unfinished()
+    }
+
+    /// The containments that hold, heal, or are being taken out of the world.
+    pub fn containments(&self) -> impl Iterator<Item = &Containment> {
+        self.state.responses.containments()
     }
 
     /// Whether an order still waits for its receipt, and whether it began before.

@@ -23,7 +23,7 @@ const SNAPSHOT_VERSION: u32 = 1;
 /// What a stretch of the log came to, for whoever wants to tell it. It is durable by then.
 pub struct Judged<'a> {
     /// What the engine wanted, in order.
-    pub effects: &'a [Effect],
+    pub effects: Vec<Effect>,
     /// The engine after it.
     pub engine: &'a Engine,
     /// How long it took to judge it and to keep what came of it.
@@ -157,7 +157,7 @@ impl Pipeline<'_> {
         let up_to = Position(engine.next().0 - 1);
         self.store.project(up_to, &effects)?.wait()?;
         let took = Duration::from_micros(self.clock.now().micros_since(begun));
-        (self.observe)(Judged { effects: &effects, engine, took });
+        (self.observe)(Judged { effects, engine, took });
         Ok(true)
     }
 

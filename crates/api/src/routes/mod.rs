@@ -100,6 +100,7 @@ fn of_defense() -> OpenApiRouter<Arc<Inner>> {
 fn of_decisions() -> OpenApiRouter<Arc<Inner>> {
     OpenApiRouter::new()
         .routes(routes!(decisions::verdict))
+        .routes(routes!(decisions::resolve))
         .routes(routes!(responses::list))
         .routes(routes!(responses::get))
         .routes(routes!(responses::questions))

@@ -16,7 +16,9 @@ mod explain;
 mod failure;
 mod mappings;
 mod output;
+mod record;
 mod records;
+mod release;
 mod responses;
 mod rules;
 mod server;
@@ -49,6 +51,7 @@ Examples:
   vertice threats list                         what is going on
   vertice explain 1f3a                         why: event, condition, detection, threat
   vertice approvals list                       what waits for your answer
+  vertice release 203.0.113.9                  let go, whether or not a server runs
   vertice rules explain rule.yml events.evtx   why a rule matches, or does not
   vertice doctor                               whether everything is in order
 
@@ -118,6 +121,8 @@ enum Ask {
     /// Whom actions hold, and taking them back
     #[command(subcommand)]
     Containments(containments::Verb),
+    /// Let go of an address, host or account, whether or not a server runs
+    Release(release::Arguments),
     /// What the sensors wrote, as it was read
     #[command(subcommand)]
     Events(events::Verb),
@@ -238,6 +243,7 @@ impl Global {
             Ask::Approvals(verb) => approvals::run(verb, &client, out),
             Ask::Responses(verb) => responses::run(verb, &client, out),
             Ask::Containments(verb) => containments::run(verb, &client, out),
+            Ask::Release(arguments) => release::run(&arguments, &client, || self.configuration(), out),
             Ask::Events(verb) => events::run(verb, &client, out),
             Ask::Deadletter(verb) => server::deadletter(&verb, &client, out),
             Ask::Watch => watch::run(&client, out),

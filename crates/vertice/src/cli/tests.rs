@@ -285,7 +285,7 @@ fn run_record(digest: &str) -> Value {
 
 #[test]
 fn an_answer_is_bound_to_the_plan_that_was_shown() {
-    let answers = vec![(200, "", question("waiting")), (200, "", run_record("d1")), (200, "", question("approved"))];
+    let answers = vec![(200, "", question("pending")), (200, "", run_record("d1")), (200, "", question("approved"))];
     let (text, asked_for) = asked("approvals approve 5b2c --yes", answers);
     let text = text.unwrap();
     for wanted in [
@@ -302,13 +302,13 @@ fn an_answer_is_bound_to_the_plan_that_was_shown() {
         asked_for[2],
         r#"POST /api/v1/defense/approvals/5b2c11d0-1 [Bearer vk_1] {"approve":true,"plan_digest":"d1"}"#
     );
-    let answers = vec![(200, "", question("waiting")), (200, "", run_record("another"))];
+    let answers = vec![(200, "", question("pending")), (200, "", run_record("another"))];
     let (code, text) = asked("approvals approve 5b2c --yes", answers).0.unwrap_err();
     assert!(code == 1 && text.contains("differ"), "{text}");
-    let answers = vec![(200, "", question("timed_out")), (200, "", run_record("d1"))];
+    let answers = vec![(200, "", question("expired")), (200, "", run_record("d1"))];
     assert!(asked("approvals deny 5b2c --yes", answers).0.unwrap_err().1.contains("timed out"));
     // Without --yes a person at a terminal must be asked, and here is none.
-    let answers = vec![(200, "", question("waiting")), (200, "", run_record("d1"))];
+    let answers = vec![(200, "", question("pending")), (200, "", run_record("d1"))];
     assert_eq!(asked("approvals deny 5b2c -o json", answers).0.unwrap_err().0, 2);
 }
 
