@@ -15,7 +15,9 @@
 mod account;
 mod capture;
 mod command;
+mod deadline;
 mod decoy;
+mod ending;
 mod failure;
 mod file;
 mod firewall;
@@ -24,13 +26,20 @@ pub mod guard;
 mod isolation;
 mod keep;
 pub mod limits;
+mod logins;
+pub mod machine;
 mod message;
 mod nft;
 mod process;
+mod processes;
+mod program;
 mod request;
 mod sessions;
 pub mod settings;
 mod shaping;
+mod steps;
+#[cfg(test)]
+mod testing;
 
 use std::collections::BTreeMap;
 use std::path::Path;
