@@ -202,12 +202,7 @@ fn take(way: &Way, taken: &Taken) -> Result<(), Failure> {
 
 /// Makes sure that what was moved is what was looked at, and takes every right to it away.
 fn settle(way: &Way, taken: &Taken) -> Result<(), Failure> {
-    let Some(stored) = way.store.look()? else {
-        return Err(Failure::Retry(format!("{} is gone from quarantine", taken.stored)));
-    };
-    if let Err(changed) = taken.check(&stored) {
-        return Err(put_back(&way.store, &way.here, changed));
-    }
+    let stored = known(&way.store, taken).map_err(|changed| put_back(&way.store, &way.here, changed))?;
     place::strip(&stored.file)?;
     between("taking the rights away");
     Ok(())
@@ -216,12 +211,7 @@ fn settle(way: &Way, taken: &Taken) -> Result<(), Failure> {
 /// From beside its name to the quarantine on another file system.
 fn carry_over(way: &Way, taken: &Taken) -> Result<(), Failure> {
     let beside = way.here.named(&taken.beside);
-    let Some(found) = beside.look()? else {
-        return Err(Failure::Retry(format!("{} is gone", taken.beside)));
-    };
-    if let Err(changed) = taken.check(&found) {
-        return Err(put_back(&beside, &way.here, changed));
-    }
+    let found = known(&beside, taken).map_err(|changed| put_back(&beside, &way.here, changed))?;
     place::strip(&found.file)?;
     between("taking the rights away");
     let copied = way.store.part().fill(&found.file).and_then(|(_, hash)| match hash == taken.hash {
@@ -237,6 +227,12 @@ fn carry_over(way: &Way, taken: &Taken) -> Result<(), Failure> {
     beside.remove()?;
     between("removing the original");
     Ok(())
+}
+
+/// What lies there, if it is what was looked at before it moved.
+fn known(place: &Place, taken: &Taken) -> Result<Found, Failure> {
+    let found = place.look()?.ok_or_else(|| Failure::Retry(format!("{place} is gone")))?;
+    taken.check(&found).map(|()| found)
 }
 
 /// Puts a file back under its name, for a reason that is returned.

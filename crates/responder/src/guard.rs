@@ -125,7 +125,7 @@ fn forbids_place(machine: &Machine, policy: &Policy, host: &str) -> Option<Strin
 }
 
 /// From where operators are logged in, among these addresses if there are any given.
-fn operators_among(addresses: Option<&[IpAddr]>, policy: Option<&Policy>) -> Vec<IpAddr> {
+pub(crate) fn operators_among(addresses: Option<&[IpAddr]>, policy: Option<&Policy>) -> Vec<IpAddr> {
     let root = Path::new("/");
     let wanted = |address: &IpAddr| addresses.is_none_or(|some| some.contains(address));
     let administrators = Administrators::read(root);
@@ -203,7 +203,7 @@ mod tests {
             Action::ZoneIsolation(ZoneIsolation { target_host: Some(host.into()), target_ip: None, zone: None })
         };
         check(&old, &isolate("WEB1.example.org"), Some(THIS_MACHINE));
-        check(&old, &isolate("192.0.2.7"), Some(OWN_ADDRESS));
+        check(&old, &isolate("192.0.2.7"), Some(THIS_MACHINE));
         check(&old, &isolate("db1"), None);
     }
 

@@ -21,6 +21,9 @@ use crate::processes::{Process, boot, never_ended};
 use crate::steps::between;
 use crate::{Failure, Hand, Held, Seen, limits};
 
+/// What the kernel keeps of a process's name (`TASK_COMM_LEN`, without the zero at the end).
+const KERNEL_NAME_BYTES: usize = 15;
+
 /// The processes that are to be ended.
 #[derive(Debug, Deserialize, Serialize)]
 struct Chosen {
@@ -127,16 +130,23 @@ fn was_replaced(action: &KillProcess) -> bool {
     process.is_some_and(|p| p.started_at() > action.seen_at && never_ended(&p).is_none())
 }
 
-/// By its executable with or without the folders, or by the name that the kernel has, of which it keeps 15 bytes.
+/// By its executable, with or without the folders, or by the name that the kernel has for it. Of that it keeps 15 bytes,
+/// so of a longer one, such as a script's, the rest is looked for in what it was started with.
 fn goes_by(process: &Process, name: &str) -> bool {
-    let kept = name.as_bytes().get(..15).unwrap_or(name.as_bytes());
-    if !name.contains('/') && process.name.as_bytes() == kept {
+    let executable = process.executable();
+    if name.contains('/') {
+        return executable.is_some_and(|path| path.as_os_str() == name);
+    }
+    if executable.is_some_and(|path| path.file_name().is_some_and(|file| file == name)) {
         return true;
     }
-    process.executable().is_some_and(|path| match name.contains('/') {
-        true => path.as_os_str() == name,
-        false => path.file_name().is_some_and(|file| file == name),
-    })
+    match name.as_bytes().get(..KERNEL_NAME_BYTES) {
+        Some(kept) if name.len() > KERNEL_NAME_BYTES => {
+            let started_with = |word: &str| word.rsplit('/').next() == Some(name);
+            process.name.as_bytes() == kept && process.title().split(' ').take(2).any(started_with)
+        }
+        Some(_) | None => process.name == name,
+    }
 }
 
 #[cfg(test)]

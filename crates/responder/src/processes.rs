@@ -253,13 +253,13 @@ mod tests {
     #[test]
     fn the_kernels_table_of_sockets_is_read() {
         let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n   \
-            0: 0100007F:0016 090071CB:D431 01 00000000:00000000 00:00000000 00000000     0        0 777 1\n   \
+            0: 0100007F:0016 097100CB:D431 01 00000000:00000000 00:00000000 00000000     0        0 777 1\n   \
             1: 00000000:0016 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 778 1\n  nonsense\n";
         let sockets = parse_sockets("tcp", table);
         assert_eq!(sockets.len(), 2);
         assert_eq!(sockets[0].remote.to_string(), "203.0.113.9:54321");
         assert!(sockets[0].established() && sockets[1].listening() && sockets[0].inode == 777);
-        assert_eq!(endpoint("0000000000000000FFFF0000090071CB:0016").unwrap().to_string(), "203.0.113.9:22");
+        assert_eq!(endpoint("0000000000000000FFFF0000097100CB:0016").unwrap().to_string(), "203.0.113.9:22");
         assert_eq!(endpoint("B80D0120000000000000000001000000:0050").unwrap().to_string(), "[2001:db8::1]:80");
         for wrong in ["", ":", "00:00", "zz00007F:0016", "0100007F:99999", "\u{e4}00007F:0016"] {
             assert_eq!(endpoint(wrong), None, "{wrong}");

@@ -49,6 +49,12 @@ fn kill(process: Option<&str>, pid: Option<u32>, seen_at: Timestamp) -> KillProc
     KillProcess { target_host: here(), process: process.map(str::to_owned), pid, seen_at }
 }
 
+/// Half a tick after a process began: the two clocks that this is reckoned from are not read at one instant, so a time
+/// that is reckoned twice differs by some microseconds.
+fn after(process: &Process) -> Timestamp {
+    Timestamp::from_micros(process.started_at().as_micros() + 5_000)
+}
+
 /// Processes of a program until one began a tick later than another: then no luck decides who is the younger.
 fn younger_than(program: &Path, other: &Process) -> Spawned {
     loop {
@@ -64,7 +70,7 @@ fn exactly_the_process_that_was_seen_is_ended() {
     let world = World::new();
     let sleep = program(&world, "vertice-victim-one");
     let (victim, other) = (Spawned::new(&sleep), Spawned::new(&sleep));
-    let seen = victim.process().started_at();
+    let seen = after(&victim.process());
     for name in [None, Some("vertice-victim-one"), Some("vertice-victim-"), sleep.to_str()] {
         let action = kill(name, Some(victim.0.id()), seen);
         assert_eq!(choose(&action).unwrap(), [Victim::of(&victim.process())], "{name:?}");
@@ -85,7 +91,7 @@ fn another_process_with_the_same_number_is_left_alone() {
     let world = World::new();
     let sleep = program(&world, "vertice-victim-two");
     let (victim, seen_before) = (Spawned::new(&sleep), Timestamp::from_seconds(1));
-    let (pid, seen) = (victim.0.id(), victim.process().started_at());
+    let (pid, seen) = (victim.0.id(), after(&victim.process()));
     let just_before = Timestamp::from_micros(seen.as_micros() - 20_000);
     for early in [seen_before, just_before] {
         let receipt = world.apply(Action::KillProcess(kill(None, Some(pid), early)));
@@ -126,14 +132,14 @@ fn by_its_name_every_one_that_began_before_is_ended() {
     let victims: Vec<Spawned> = (0..3).map(|_| Spawned::new(&sleep)).collect();
     let last = victims[2].process();
     let younger = younger_than(&sleep, &last);
-    let receipt = world.apply(Action::KillProcess(kill(Some("vertice-victim-many"), None, last.started_at())));
+    let receipt = world.apply(Action::KillProcess(kill(Some("vertice-victim-many"), None, after(&last))));
     done(&receipt, "process_gone");
     assert!(receipt.note.starts_with("3 processes"), "{}", receipt.note);
     assert!(younger.alive());
     for victim in victims {
         assert_eq!(victim.signal(), Some(9));
     }
-    let again = world.apply(Action::KillProcess(kill(Some("no-such-program"), None, last.started_at())));
+    let again = world.apply(Action::KillProcess(kill(Some("no-such-program"), None, after(&last))));
     done(&again, "process_gone");
     assert_eq!(again.note, "no such process was left");
 }
@@ -166,7 +172,7 @@ fn killed_between_any_two_steps_it_ends_exactly_those_that_it_chose() {
         let victims: Vec<Spawned> = (0..4).map(|_| Spawned::new(&sleep)).collect();
         let last = victims[3].process();
         let younger = younger_than(&sleep, &last);
-        let order = order(Task::Apply, Action::KillProcess(kill(sleep.to_str(), None, last.started_at())));
+        let order = order(Task::Apply, Action::KillProcess(kill(sleep.to_str(), None, after(&last))));
         let receipt = world.carry_through_kills(&order, &mut random, || assert!(younger.alive()));
         done(&receipt, "process_gone");
         assert!(younger.alive() && victims.iter().all(|v| !v.alive()), "seed {seed}");
@@ -183,7 +189,7 @@ fn without_remembering_a_crash_could_end_another_one() {
     let script = format!("read x; exec {} 1000", sleep.display());
     let mut command = Command::new(&shell);
     let mut child = command.args(["-c", &script]).stdin(Stdio::piped()).spawn().map(Spawned).unwrap();
-    let seen = child.process().started_at();
+    let seen = after(&child.process());
     let action = kill(Some("vertice-victim-script"), None, seen);
     let order = order(Task::Apply, Action::KillProcess(action.clone()));
     assert!(world.carry_killed(&order, false, 0), "killed once it has chosen");
