@@ -58,8 +58,12 @@ pub(crate) fn apply(hand: &Hand<'_>, action: &RevokeCredentials) -> Result<Strin
         return Err(Failure::Final(format!("{user:?} {what}")));
     };
     let name = name_of("account", &action.user);
-    let kept: Option<Kept> = hand.keep.get(&name)?;
-    let mut kept = kept.unwrap_or_else(|| Kept { before: now.clone(), holders: BTreeSet::new() });
+    let mut kept = match hand.keep.get::<Kept>(&name)? {
+        Some(kept) if now.revoked() => kept,
+        // It was opened again by somebody, or was never locked: it is as it is now that it is to be again.
+        Some(kept) => Kept { before: now.clone(), ..kept },
+        None => Kept { before: now.clone(), holders: BTreeSet::new() },
+    };
     kept.holders.insert(name_of("by", action));
     hand.keep.put(&name, &kept)?;
     between("remembering");

@@ -82,6 +82,7 @@ pub(crate) fn apply(hand: &Hand<'_>, action: &Quarantine) -> Result<String, Fail
         }
     }
     let here = Place::of(&action.file_path)?;
+    let in_use = in_use();
     let Some(found) = here.look()? else {
         return match record.files.last() {
             Some(taken) => {
@@ -92,7 +93,7 @@ pub(crate) fn apply(hand: &Hand<'_>, action: &Quarantine) -> Result<String, Fail
             None => Err(Failure::Final(format!("there is no file {}", action.file_path))),
         };
     };
-    refuse(hand, action, &found)?;
+    refuse(hand, action, &found, &in_use)?;
     if record.files.len() >= limits::GENERATIONS {
         let n = record.files.len();
         return Err(Failure::Final(format!("{} came back {n} times: end what writes it", action.file_path)));
@@ -285,7 +286,7 @@ fn taken_place(action: &Quarantine, other: &Found) -> Failure {
 }
 
 /// Why a file is not taken.
-fn refuse(hand: &Hand<'_>, action: &Quarantine, found: &Found) -> Result<(), Failure> {
+fn refuse(hand: &Hand<'_>, action: &Quarantine, found: &Found, in_use: &[(u64, u64)]) -> Result<(), Failure> {
     let path = action.file_path.as_str();
     let refused = |why: &str| Err(Failure::Final(format!("{path} is not taken: {why}")));
     let metadata = &found.metadata;
@@ -303,18 +304,30 @@ fn refuse(hand: &Hand<'_>, action: &Quarantine, found: &Found) -> Result<(), Fai
     if NEVER.contains(&path) || (setuid && SYSTEM.iter().any(|folder| path.starts_with(folder))) {
         return refused("the system can not be without it");
     }
-    if in_use().iter().any(|id| *id == found.id()) {
+    if in_use.contains(&found.id()) {
         return refused("the first process of this machine, or Vertice, runs by it");
     }
     Ok(())
 }
 
-/// The files that the first process and we run and link, by device and inode.
+/// The files that the first process and we run and link, and those that we write to, by device and inode.
 fn in_use() -> Vec<(u64, u64)> {
     let maps = crate::processes::lossy(Path::new("/proc/self/maps")).unwrap_or_default();
     let paths = maps.lines().filter_map(|line| Some(&line[line.find('/')?..]));
-    let ids = paths.chain(["/proc/1/exe"]).filter_map(|path| fs::metadata(path).ok());
-    ids.map(|metadata| (metadata.dev(), metadata.ino())).collect()
+    let run = paths.chain(["/proc/1/exe"]).filter_map(|path| fs::metadata(path).ok());
+    let open = fs::read_dir("/proc/self/fdinfo").into_iter().flatten().flatten().map(|entry| entry.file_name());
+    let written = open.filter(|fd| {
+        let info = crate::processes::lossy(&Path::new("/proc/self/fdinfo").join(fd)).unwrap_or_default();
+        is_written(&info)
+    });
+    let written = written.filter_map(|fd| fs::metadata(Path::new("/proc/self/fd").join(fd)).ok());
+    run.chain(written).map(|metadata| (metadata.dev(), metadata.ino())).collect()
+}
+
+/// Whether a descriptor is open for writing, by `/proc/PID/fdinfo`: the last octal digit of its flags.
+fn is_written(fdinfo: &str) -> bool {
+    let flags = fdinfo.lines().find_map(|line| line.strip_prefix("flags:")).unwrap_or_default();
+    matches!(flags.trim().chars().last(), Some('1' | '2' | '5' | '6'))
 }
 
 /// Makes a folder's entries durable.

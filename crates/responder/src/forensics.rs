@@ -18,7 +18,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use vertice_model::CollectForensics;
+use vertice_model::{CollectForensics, Task};
 
 use crate::keep::name_of;
 use crate::machine::is_here;
@@ -76,7 +76,10 @@ pub(crate) fn observe(hand: &Hand<'_>, action: &CollectForensics) -> Result<Seen
     let made: Made = hand.keep.get(&name_of(FOLDER, action))?.unwrap_or_default();
     // The order that undoes has another number than the one that collected.
     let own = hand.order.order_id.to_string();
-    let id = if made.bundles.contains(&own) { Some(&own) } else { made.bundles.last() };
+    let id = match hand.order.task {
+        Task::Apply => made.bundles.iter().find(|id| **id == own),
+        Task::Undo => made.bundles.last(),
+    };
     let (held, note) = match id.map(|id| verify(&folder.join(id))) {
         Some(Ok(note)) => (true, note),
         Some(Err(why)) => (false, why),

@@ -128,15 +128,18 @@ fn forbids_place(machine: &Machine, policy: &Policy, host: &str) -> Option<Strin
 pub(crate) fn operators_among(addresses: Option<&[IpAddr]>, policy: Option<&Policy>) -> Vec<IpAddr> {
     let root = Path::new("/");
     let wanted = |address: &IpAddr| addresses.is_none_or(|some| some.contains(address));
-    let administrators = Administrators::read(root);
-    let operates = |user: &str| {
-        let protected = || Some(policy?.forbids(&Entity::user(user)?).is_some());
-        administrators.have(user) || protected() == Some(true)
-    };
-    let connected = connections(addresses).into_iter();
-    let mut found: BTreeSet<IpAddr> =
-        connected.filter(|c| c.user.as_deref().is_some_and(operates)).map(|c| c.peer).collect();
-    found.extend(present(root).iter().filter(|r| operates(&r.user)).filter_map(|r| r.address).filter(wanted));
+    let connected = connections(addresses).into_iter().filter_map(|c| Some((c.user?, c.peer)));
+    let listed = present(root).into_iter().filter_map(|r| Some((r.user, r.address.filter(wanted)?)));
+    let logged_in: Vec<(String, IpAddr)> = connected.chain(listed).collect();
+    let mut found = BTreeSet::new();
+    if !logged_in.is_empty() {
+        let administrators = Administrators::read(root);
+        let operates = |user: &str| {
+            let protected = || Some(policy?.forbids(&Entity::user(user)?).is_some());
+            administrators.have(user) || protected() == Some(true)
+        };
+        found.extend(logged_in.iter().filter(|(user, _)| operates(user)).map(|(_, address)| *address));
+    }
     if blind() {
         let sockets = Socket::all(root, false).into_iter().filter(|s| s.established() && s.local.port() == SSH_PORT);
         found.extend(sockets.map(|s| s.remote.ip()).filter(wanted));

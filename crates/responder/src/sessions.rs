@@ -3,7 +3,8 @@
 //! A session is all that belongs to a login: the processes of sshd that hold the connection, what they started, what
 //! shares its session number or its systemd scope (`session-N.scope`), which a process keeps that left its parent. A
 //! login at a terminal is found in the table of logins. Everything is ended by pidfds and looked for again until
-//! nothing is left, for a session may start something while it is being ended. `loginctl` is not asked: it would know
+//! nothing is left, for a session may start something while it is being ended. Whom a round ends is remembered before:
+//! once its sshd is gone, nothing leads to what else belonged to a session. `loginctl` is not asked: it would know
 //! the same scopes, and only where it runs.
 //!
 //! The session that Vertice itself was started from is refused before anything is touched. The account's other
@@ -12,15 +13,25 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use serde::{Deserialize, Serialize};
 use vertice_model::SessionTermination;
 
 use crate::deadline::Deadline;
 use crate::ending::{Victim, end};
+use crate::keep::name_of;
 use crate::logins::{Connection, blind, connections, present};
 use crate::machine::is_here;
-use crate::processes::{Process, directory, line_of, lossy};
+use crate::processes::{Process, boot, directory, line_of, lossy};
 use crate::steps::between;
 use crate::{Failure, Hand, Held, Seen, limits};
+
+/// The processes that are to be ended.
+#[derive(Debug, Deserialize, Serialize)]
+struct Chosen {
+    /// The start of the machine that the start times count from.
+    boot: String,
+    victims: BTreeSet<Victim>,
+}
 
 pub(crate) fn apply(hand: &Hand<'_>, action: &SessionTermination) -> Result<String, Failure> {
     is_here(action.target_host.as_deref())?;
@@ -30,11 +41,13 @@ pub(crate) fn apply(hand: &Hand<'_>, action: &SessionTermination) -> Result<Stri
         return Err(Failure::Final(why.to_owned()));
     }
     let deadline = Deadline::after(hand.order.timeout_s)?;
-    let mut ended = BTreeSet::new();
+    let name = name_of("sessions", action);
+    let mut chosen = remembered(hand, action)?;
     for _ in 0..limits::ROUNDS {
-        let found = find(action)?;
+        let found = left(&chosen, action)?;
         if found.is_empty() {
-            return Ok(match ended.len() {
+            hand.keep.forget(&name)?;
+            return Ok(match chosen.len() {
                 0 => "there was no such session".to_owned(),
                 n => format!("{n} processes of sessions were ended"),
             });
@@ -45,19 +58,34 @@ pub(crate) fn apply(hand: &Hand<'_>, action: &SessionTermination) -> Result<Stri
                 "Vertice itself was started from such a session, which is not ended".to_owned(),
             ));
         }
+        chosen.extend(&found);
+        hand.keep.put(&name, &Chosen { boot: boot(), victims: chosen.clone() })?;
+        between("remembering");
         end(&found, &deadline)?;
-        ended.extend(found);
         between("a round");
     }
     Err(Failure::Retry(format!("after {} rounds there are still such sessions", limits::ROUNDS)))
 }
 
-pub(crate) fn observe(_hand: &Hand<'_>, action: &SessionTermination) -> Result<Seen, Failure> {
+/// The processes that were chosen before, if it was in this start of the machine.
+fn remembered(hand: &Hand<'_>, action: &SessionTermination) -> Result<BTreeSet<Victim>, Failure> {
+    let chosen: Option<Chosen> = hand.keep.get(&name_of("sessions", action))?;
+    Ok(chosen.filter(|chosen| chosen.boot == boot()).map(|chosen| chosen.victims).unwrap_or_default())
+}
+
+/// What is still there of those that were chosen before, and of the sessions that are there now.
+fn left(chosen: &BTreeSet<Victim>, action: &SessionTermination) -> Result<Vec<Victim>, Failure> {
+    let mut left: BTreeSet<Victim> = chosen.iter().copied().filter(|victim| victim.alive()).collect();
+    left.extend(find(action)?);
+    Ok(left.into_iter().collect())
+}
+
+pub(crate) fn observe(hand: &Hand<'_>, action: &SessionTermination) -> Result<Seen, Failure> {
     is_here(action.target_host.as_deref())?;
     if blind() {
         return Err(Failure::Final("Vertice may not see other accounts' processes".to_owned()));
     }
-    let left = find(action)?.len();
+    let left = left(&remembered(hand, action)?, action)?.len();
     let note = if left == 0 { "there is no such session".to_owned() } else { format!("{left} of its processes run") };
     let criteria = BTreeMap::from([("sessions_ended", left == 0)]);
     Ok(Seen { held: if left == 0 { Held::Yes } else { Held::No }, criteria, note })

@@ -6,6 +6,7 @@ use std::io::{Read as _, Seek as _, SeekFrom};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::OFlags;
 use serde_json::{Value, json};
 use vertice_model::Timestamp;
 
@@ -63,6 +64,9 @@ const LOGS: [&str; 10] = [
     "apache2/access.log",
 ];
 
+/// The hashes of files by device and inode; `None` of those that are not to be hashed.
+type Known = BTreeMap<(u64, u64), Option<String>>;
+
 /// Puts one kind of evidence into a bundle. Files and logs are those below `root`.
 pub(super) fn into(bundle: &mut Bundle, artifact: &str, root: &Path, now: Timestamp) -> Result<(), Failure> {
     if bundle.over() {
@@ -87,7 +91,8 @@ fn processes(bundle: &mut Bundle) -> Result<(), Failure> {
         let mut title = process.title();
         title.truncate(title.floor_char_boundary(limits::TITLE_BYTES));
         // By way of /proc, which leads to the file even where it was removed or another one has its name.
-        let hash = if process.kernel || bundle.over() { None } else { hash_of(&at.join("exe"), &mut known) };
+        let hash =
+            if process.kernel || bundle.over() { None } else { hash_of(&at.join("exe"), OFlags::empty(), &mut known) };
         lines.push(json!({
             "pid": process.pid, "parent": process.parent, "session": process.session, "name": process.name,
             "user": process.user(), "started_at": process.started_at(), "kernel": process.kernel, "dead": process.dead,
@@ -163,7 +168,7 @@ fn files(bundle: &mut Bundle, root: &Path, now: Timestamp) -> Result<(), Failure
     let at_home = homes.iter().flat_map(|home| AT_HOME.iter().map(|name| home.join(name)));
     let starts: Vec<PathBuf> = FOLDERS.iter().map(|folder| root.join(folder)).chain(at_home).collect();
     let since_s = now.as_micros() / 1_000_000 - limits::RECENT_S as i64;
-    let (mut lines, mut known, mut looked_at) = (Vec::new(), BTreeMap::new(), 0);
+    let (mut lines, mut known, mut looked_at) = (Vec::new(), secrets(root), 0);
     let mut todo: Vec<(PathBuf, usize)> = starts.into_iter().rev().map(|path| (path, 0)).collect();
     let mut cut = None;
     while let Some((path, depth)) = todo.pop() {
@@ -188,8 +193,8 @@ fn files(bundle: &mut Bundle, root: &Path, now: Timestamp) -> Result<(), Failure
     bundle.lines("files.jsonl", &lines)
 }
 
-fn described(path: &Path, metadata: &Metadata, known: &mut BTreeMap<(u64, u64), Option<String>>) -> Value {
-    let hash = if metadata.is_file() && !is_secret(path) { hash_of(path, known) } else { None };
+fn described(path: &Path, metadata: &Metadata, known: &mut Known) -> Value {
+    let hash = if metadata.is_file() && !is_secret(path) { hash_of(path, OFlags::NOFOLLOW, known) } else { None };
     let time = |s: i64| Timestamp::from_seconds(s);
     json!({
         "path": path.to_string_lossy(), "bytes": metadata.size(), "mode": format!("{:o}", metadata.mode()), "user": metadata.uid(),
@@ -203,6 +208,13 @@ fn link(path: &Path) -> Option<String> {
     fs::read_link(path).ok().map(|to| to.to_string_lossy().into_owned())
 }
 
+/// The files of passwords, so that they are known for what they are by any other name too.
+fn secrets(root: &Path) -> Known {
+    let names = ["shadow", "shadow-", "gshadow", "gshadow-"].map(|name| root.join("etc").join(name));
+    let found = names.iter().filter_map(|path| fs::metadata(path).ok());
+    found.map(|metadata| ((metadata.dev(), metadata.ino()), None)).collect()
+}
+
 /// Of files that hold secrets not even the hash is taken: a short secret could be guessed from it.
 fn is_secret(path: &Path) -> bool {
     let name = path.file_name().map(|n| n.to_string_lossy().to_lowercase()).unwrap_or_default();
@@ -213,10 +225,10 @@ fn is_secret(path: &Path) -> bool {
 }
 
 /// SHA-256 of a file that is not too large, looked up by device and inode where it is known.
-fn hash_of(path: &Path, known: &mut BTreeMap<(u64, u64), Option<String>>) -> Option<String> {
+fn hash_of(path: &Path, flags: OFlags, known: &mut Known) -> Option<String> {
     // A pipe in the place of a file would keep us waiting.
-    let nonblock = rustix::fs::OFlags::NONBLOCK.bits() as i32;
-    let file = fs::OpenOptions::new().read(true).custom_flags(nonblock).open(path).ok()?;
+    let flags = (flags | OFlags::NONBLOCK).bits() as i32;
+    let file = fs::OpenOptions::new().read(true).custom_flags(flags).open(path).ok()?;
     let metadata = file.metadata().ok()?;
     let new = || {
         let small = metadata.is_file() && metadata.size() <= limits::HASHED_BYTES;
@@ -239,7 +251,10 @@ fn logs(bundle: &mut Bundle, root: &Path) -> Result<(), Failure> {
         let arguments =
             ["--directory", &folder, "--lines=20000", "--output=short-iso", "--utc", "--no-pager", "--quiet"];
         match program::run(Path::new("journalctl"), &arguments, bundle.deadline()) {
-            Ok(said) => bundle.add("log-journal.txt", said.text.as_bytes())?,
+            Ok(said) if said.code == Some(0) && !said.text.is_empty() => {
+                bundle.add("log-journal.txt", said.text.as_bytes())?;
+            }
+            Ok(said) => bundle.leave_out(format!("the journal: it is empty, or: {}", said.text)),
             Err(failure) => bundle.leave_out(format!("the journal: {failure}")),
         }
     }
