@@ -4,7 +4,8 @@
 //! Every verb is three functions in a file of its own: `apply` makes it so and is idempotent, `observe` says how the
 //! world stands, `undo` takes it back and is content where nothing is left. [`Responder::carry_out`] composes them:
 //!
-//! 1. the protected set is checked once more, against this machine as it is now ([`guard`]);
+//! 1. the protected set is checked once more, against this machine as it is now ([`guard`]); what a process that died
+//!    half-way may have done of an order that is forbidden now is taken back;
 //! 2. an order that began before (the process died, or was killed) is observed first: what is so already is not done
 //!    again, what can not be observed is [`Outcome::Unknown`] and waits for a person;
 //! 3. it is done, and its success criteria are observed.
@@ -15,7 +16,9 @@
 mod account;
 mod capture;
 mod command;
+mod deadline;
 mod decoy;
+mod ending;
 mod failure;
 mod file;
 mod firewall;
@@ -24,13 +27,20 @@ pub mod guard;
 mod isolation;
 mod keep;
 pub mod limits;
+mod logins;
+pub mod machine;
 mod message;
 mod nft;
 mod process;
+mod processes;
+mod program;
 mod request;
 mod sessions;
 pub mod settings;
 mod shaping;
+mod steps;
+#[cfg(test)]
+mod testing;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -122,7 +132,7 @@ impl Responder {
         match hand.order.task {
             Task::Apply => {
                 if let Some(why) = guard::forbids(policy, &hand.order.action) {
-                    return Err(Failure::Final(why));
+                    return Err(if begun { taken_back(hand, why)? } else { Failure::Final(why) });
                 }
                 if begun {
                     let seen = observe(hand)?;
@@ -151,6 +161,18 @@ impl Responder {
                 }
                 Ok((Outcome::Done, Seen { note, ..seen }))
             }
+        }
+    }
+}
+
+/// Takes back what an order may have done before its process died, for it may not be done any longer: an operator has
+/// logged in from the address that was just blocked. Returns the failure that tells of it.
+fn taken_back(hand: &Hand<'_>, why: String) -> Result<Failure, Failure> {
+    match observe(hand)?.held {
+        Held::Unknowable => Ok(Failure::Unknown(format!("{why}; whether it was done before can not be seen"))),
+        Held::Yes | Held::No => {
+            undo(hand)?;
+            Ok(Failure::Final(why))
         }
     }
 }

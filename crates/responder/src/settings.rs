@@ -25,7 +25,7 @@ pub struct Settings {
     /// `quarantine`.
     pub quarantine: Switch,
     /// `revoke_credentials`.
-    pub revoke_credentials: Switch,
+    pub revoke_credentials: Accounts,
     /// `session_termination`.
     pub session_termination: Switch,
     /// `collect_forensics`.
@@ -109,6 +109,24 @@ pub struct Capture {
 impl Default for Capture {
     fn default() -> Capture {
         Capture { enabled: false, interface: "any".to_owned(), bytes_max: 100_000_000 }
+    }
+}
+
+/// `revoke_credentials`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Accounts {
+    /// Whether it may act once the mode is live.
+    pub enabled: bool,
+    /// The usermod program.
+    pub usermod: PathBuf,
+    /// Where the system lies whose accounts are meant: `/`, or the root of a container.
+    pub root: PathBuf,
+}
+
+impl Default for Accounts {
+    fn default() -> Accounts {
+        Accounts { enabled: false, usermod: PathBuf::from("/usr/sbin/usermod"), root: PathBuf::from("/") }
     }
 }
 
