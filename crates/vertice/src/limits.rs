@@ -84,3 +84,7 @@ pub const DEMO_LINE_CHARS: usize = 120;
 /// By how much the threads that judge stand back behind those that accept (`nice`): when both want a processor, the
 /// kernel gives judging a tenth, so that it falls behind a flood and never stops.
 pub const JUDGING_NICE: i32 = 10;
+
+/// Most runs, questions, containments and orders that an export of the audit follows for one threat or entity: some
+/// 50 MiB of ids. The busiest address of a day of attacks has hundreds.
+pub const AUDIT_IDS_MAX: usize = 500_000;

@@ -12,7 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use vertice_api::{Access, Api, KeyPolicy, Metrics, NewKey, RefusedLine, Serving, SplitBody, SplitError};
-use vertice_engine::{Content, ContentFile, EffectKind, Engine, Record};
+use vertice_engine::{Content, ContentFile, EffectKind, Record};
 use vertice_model::{StepState, Timestamp};
 use vertice_store::{Options, Store};
 use vertice_stream::{BodyError, Discovered};
@@ -21,7 +21,7 @@ use crate::cli::plain;
 use crate::clock::Clock;
 use crate::config::{Config, KeyRequired};
 use crate::content::Ready;
-use crate::pipeline::{Judged, Pipeline, last_time, put_in_force, recover, threads};
+use crate::pipeline::{Judged, Pipeline, Recovered, last_time, put_in_force, recover, threads};
 use crate::reload::Reload;
 use crate::sources::{self, Rim};
 use crate::{content, limits, pipeline, protect, reload};
@@ -55,7 +55,7 @@ struct Opened {
     /// How the content files looked.
     look: [u8; 32],
     content: Arc<Content>,
-    engine: Engine,
+    recovered: Recovered,
 }
 
 impl Opened {
@@ -65,14 +65,14 @@ impl Opened {
         // Before it is read, or a change in between would go unseen.
         let look = content::look(&config.content);
         let content = Arc::new(load(config)?);
-        let engine = recover(&store, &content)?;
-        put_in_force(&store, &engine, &content)?;
-        Ok(Opened { clock, store, look, content, engine })
+        let recovered = recover(&store, &content, true)?;
+        put_in_force(&store, &recovered.engine, &content)?;
+        Ok(Opened { clock, store, look, content, recovered })
     }
 }
 
 async fn serve(config: &Config, opened: Opened) -> Result<()> {
-    let Opened { clock, store, look, content, mut engine } = opened;
+    let Opened { clock, store, look, content, recovered } = opened;
     // Taken before it is said to be ready, or a signal in between would not be a drain.
     let told = told_to_stop()?;
     let told_to_reload = reload::told_to_reload()?;
@@ -114,7 +114,7 @@ async fn serve(config: &Config, opened: Opened) -> Result<()> {
     let judging = {
         let (store, clock, stop) = (store.clone(), Arc::clone(&clock), ends.pipeline.clone());
         let ready = Arc::clone(&reloading.ready);
-        tokio::task::spawn_blocking(move || judge(&store, &ready, &clock, &metrics, &mut engine, stop))
+        tokio::task::spawn_blocking(move || judge(&store, &ready, &clock, &metrics, recovered, stop))
     };
     let watching = tokio::spawn(reloading.watch(told_to_reload, ends.sources.clone()));
     announce(&format!("vertice is ready on http://{address} (observing: plans are recorded, nothing is changed)"))?;
@@ -313,9 +313,10 @@ fn judge(
     content: &Ready,
     clock: &Clock,
     metrics: &Metrics,
-    engine: &mut Engine,
+    recovered: Recovered,
     stop: CancellationToken,
 ) -> Result<()> {
+    let Recovered { mut engine, audit } = recovered;
     let told_to = store.judged_to();
     let mut observe = |judged: Judged<'_>| {
         let now = clock.now();
@@ -327,8 +328,8 @@ fn judge(
         }
     };
     stand_back();
-    Pipeline { store, content, clock, threads: threads(), screeners: Vec::new(), observe: &mut observe, stop }
-        .run(engine)
+    Pipeline { store, content, clock, threads: threads(), screeners: Vec::new(), audit, observe: &mut observe, stop }
+        .run(&mut engine)
 }
 
 /// Gives this thread, and those that it starts, what the others leave of the processors: what was sent must be

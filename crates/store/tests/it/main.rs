@@ -1,5 +1,7 @@
 //! The store, from outside.
 
+mod audit;
+mod audit_forgery;
 mod conformance;
 mod crash;
 mod damage;
