@@ -208,7 +208,8 @@ fn print(found: &Verified, believed: &str, out: &mut Out) -> Result<()> {
             ("head", head.to_string()),
         ],
     )?;
-    out.line("\nHold on to this elsewhere. It finds an older copy, and a file that was made anew:")?;
+    out.line("")?;
+    out.line("Hold on to this elsewhere. It finds an older copy, and a file that was made anew:")?;
     out.line(&format!("  vertice audit verify --signed-by {key} --at-least {entries} --head {head}"))
 }
 
@@ -300,9 +301,9 @@ impl Selection {
         let begins = |id: &String| line.threat.as_ref().is_some_and(|t| t.starts_with(&id.to_ascii_lowercase()));
         let said = threat.as_ref().is_none_or(begins) && entity.as_ref().is_none_or(names);
         let ids = ["run_id", "question_id", "containment_id", "order_id"];
-        let mut ids = ids.iter().filter_map(|name| line.record.get(name)?.as_str());
-        if !said {
-            return Ok(of_time && ids.any(|id| self.ids.contains(id)));
+        let ids = ids.iter().filter_map(|name| line.record.get(name)?.as_str());
+        if !said && !ids.clone().any(|id| self.ids.contains(id)) {
+            return Ok(false);
         }
         self.ids.extend(ids.map(str::to_owned));
         if self.ids.len() > limits::AUDIT_IDS_MAX {
