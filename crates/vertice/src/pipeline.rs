@@ -210,15 +210,18 @@ impl Pipeline<'_> {
     /// meanwhile.
     fn enter(&mut self, entries: &[Entry], up_to: Position) -> Result<bool> {
         let Some(mut audit) = self.audit.take() else { return Ok(true) };
+        let mut told = false;
         let entered = loop {
             match audit.append(entries, up_to) {
                 Ok(()) => break true,
-                Err(AuditError::NoSpace { path }) => {
+                Err(AuditError::NoSpace { path }) if !told => {
+                    told = true;
                     tracing::warn!(
                         "the disk is full: judging waits until {} can take what was decided",
                         path.display()
                     );
                 }
+                Err(AuditError::NoSpace { .. }) => {}
                 Err(error) => return Err(error).context("entering what was decided in the audit"),
             }
             self.rest(vertice_store::limits::DISK_FULL_PROBE, std::future::pending::<()>());

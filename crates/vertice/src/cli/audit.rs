@@ -352,3 +352,68 @@ fn csv_cell(text: &str) -> String {
     let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
     format!("\"{}{}\"", if formula { "'" } else { "" }, text.replace('"', "\"\""))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cell_is_text_whatever_it_begins_with() {
+        for (text, cell) in [
+            ("a", "\"a\""),
+            ("a,\"b\"", "\"a,\"\"b\"\"\""),
+            ("=HYPERLINK(1)", "\"'=HYPERLINK(1)\""),
+            ("-1", "\"'-1\""),
+            ("@x", "\"'@x\""),
+            ("", "\"\""),
+        ] {
+            assert_eq!(csv_cell(text), cell);
+        }
+    }
+
+    #[test]
+    fn what_belongs_to_what_was_selected_is_selected() {
+        let export = |threat: Option<&str>, entity: Option<&str>, since: Option<&str>| Export {
+            known: Known { file: None, signed_by: None, at_least: None, head: None },
+            since: since.map(|s| s.parse().unwrap()),
+            until: None,
+            threat: threat.map(str::to_owned),
+            entity: entity.map(str::to_owned),
+        };
+        let line = |n: u64, rest: &str, record: &str| {
+            let zeros = "0".repeat(64);
+            format!(
+                r#"{{"n":{n},"at":"2026-03-0{n}T00:00:00Z","of":"{n}","kind":"k","actor":"a"{rest},"record":{record},"before":"{zeros}","hash":"{zeros}"}}"#
+            )
+        };
+        let lines = [
+            line(1, "", r#"{"digest":"d"}"#),
+            line(2, r#","threat":"ab12","entities":["Web-1"]"#, r#"{"run_id":"r1"}"#),
+            line(3, r#","threat":"ab12""#, r#"{"run_id":"r1","question_id":"q1"}"#),
+            line(4, "", r#"{"question_id":"q1"}"#),
+            line(5, r#","threat":"cd34""#, r#"{"run_id":"r2"}"#),
+            line(6, "", r#"{"question_id":"q2"}"#),
+        ];
+        let selected = |asked: Export| -> Vec<u64> {
+            let mut selection = Selection { asked, ids: BTreeSet::new() };
+            let lines = lines.iter().map(|l| serde_json::from_str::<Line<'_, Value>>(l).unwrap());
+            lines.filter(|l| selection.takes(l).unwrap()).map(|l| l.n).collect()
+        };
+        assert_eq!(selected(export(None, None, None)), [1, 2, 3, 4, 5, 6]);
+        assert_eq!(selected(export(None, None, Some("2026-03-05T00:00:00Z"))), [5, 6]);
+        assert_eq!(selected(export(Some("AB"), None, None)), [2, 3, 4]);
+        assert_eq!(selected(export(None, Some("web-1"), None)), [2, 3, 4]);
+        assert_eq!(selected(export(None, Some("web-1"), Some("2026-03-03T00:00:00Z"))), [3, 4]);
+        assert_eq!(selected(export(Some("cd"), Some("web-1"), None)), [] as [u64; 0]);
+    }
+
+    #[test]
+    fn a_record_is_told_in_a_few_words() {
+        let run = json!({"playbook_id": "p", "state": "ended", "steps": [
+            {"action_id": "block", "state": {"is": "simulated"}}, {"action_id": "tell", "state": "done"}]});
+        assert_eq!(what(&run), "p; ended; block simulated; tell done");
+        assert_eq!(what(&json!({"question_id": "q", "approve": false})), "no");
+        assert_eq!(what(&json!({"outcome": {"failed": {"reason": "r", "retry": true}}})), "failed reason r, retry yes");
+        assert_eq!(what(&json!({"digest": "0123456789"})), "content 01234567");
+    }
+}

@@ -1,14 +1,16 @@
 //! The audit of real processes: what it says, and that it holds through restarts and kills.
 
 use std::fs::File;
+use std::io::Write as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::process::{Command, Output};
 
 use serde_json::{Value, json};
 use vertice_testkit::{Random, long};
 
 use crate::process::{Server, vertice};
+use crate::world::World;
 
 /// Addresses that guess hard enough for a playbook to be planned and a question to be asked.
 fn guessing(life: usize) -> String {
@@ -246,4 +248,114 @@ fn kills_and_torn_ends_leave_no_gap() {
     assert_eq!(server.stop(), Some(0));
     let again = std::fs::read(audit(&data)).unwrap();
     assert!(again[512..].starts_with(&before[512..]), "the audit is a function of the log");
+}
+
+/// A small disk of its own for the audit alone, so that it is full while the store's is not.
+struct AuditDisk(PathBuf);
+
+impl AuditDisk {
+    /// Moves the audit of a data directory there; `None` where nothing may be mounted.
+    fn take(dir: &Path, data: &Path) -> Option<AuditDisk> {
+        let disk = dir.join("small");
+        std::fs::create_dir_all(&disk).unwrap();
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=128k", "tmpfs"]).arg(&disk).output();
+        mounted.ok().filter(|o| o.status.success())?;
+        let disk = AuditDisk(disk);
+        std::fs::copy(audit(data), disk.0.join("audit.ndjson")).unwrap();
+        std::fs::remove_file(audit(data)).unwrap();
+        std::os::unix::fs::symlink(disk.0.join("audit.ndjson"), audit(data)).unwrap();
+        Some(disk)
+    }
+
+    fn fill(&self) {
+        let mut ballast = File::create(self.0.join("ballast")).unwrap();
+        while ballast.write_all(&[0x5a; 4096]).is_ok() {}
+    }
+
+    fn free(&self) {
+        std::fs::remove_file(self.0.join("ballast")).unwrap();
+    }
+}
+
+impl Drop for AuditDisk {
+    fn drop(&mut self) {
+        let _done = Command::new("umount").arg("-l").arg(&self.0).output();
+    }
+}
+
+/// What is said on standard error while the disk is full.
+const WAITS: &str = "the disk is full: judging waits until";
+
+/// Waits until a process has said so often that it waits.
+fn until_said(said: &Path, times: usize) {
+    while std::fs::read_to_string(said).unwrap().matches(WAITS).count() < times {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn nothing_goes_on_while_it_can_not_be_entered_and_then_it_does() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    assert_eq!(Server::start(&data).stop(), Some(0));
+    let Some(disk) = AuditDisk::take(dir.path(), &data) else {
+        println!("left out: judging with a full disk for the audit, for mounting one is not permitted here");
+        return;
+    };
+    disk.fill();
+    let said = dir.path().join("said");
+    let start = || Server::start_as(&data, &[], |command| command.stderr(File::create(&said).unwrap()));
+    let server = start();
+    // Accepted, judged, and not to be seen by anybody before it is entered.
+    assert!(matches!(server.post("/api/v1/events", guessing(1).as_bytes()), Some((202, _))));
+    until_said(&said, 1);
+    assert!(server.all("/api/v1/defense/responses").is_empty());
+    assert!(matches!(server.post("/api/v1/events", guessing(2).as_bytes()), Some((202, _))), "the store has space");
+    disk.free();
+    server.settled();
+    assert!(!server.all("/api/v1/defense/responses").is_empty());
+    assert!(!kind(&exported(&audit(&data), &[]), "plan").is_empty());
+
+    // Told to stop meanwhile: the next start judges it again.
+    disk.fill();
+    let before = std::fs::read_to_string(&said).unwrap().matches(WAITS).count();
+    assert!(matches!(server.post("/api/v1/events", guessing(3).as_bytes()), Some((202, _))));
+    until_said(&said, before + 1);
+    assert_eq!(server.stop(), Some(0));
+    disk.free();
+    let server = start();
+    server.settled();
+    let runs = server.all("/api/v1/defense/responses");
+    assert_eq!(server.stop(), Some(0));
+    assert_eq!(verified(&audit(&data)).0, Some(0));
+    let plans = exported(&audit(&data), &[]);
+    let planned = kind(&plans, "plan");
+    for run in &runs {
+        let times = planned.iter().filter(|p| p["record"]["run_id"] == run["run_id"]).count();
+        assert_eq!(times, 1, "{}", run["run_id"]);
+    }
+    assert!(runs.iter().any(|r| r.to_string().contains("198.51.100.4")), "what was sent while it was full");
+}
+
+#[test]
+fn a_failed_sync_of_the_audit_ends_the_process() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, said) = (dir.path().join("data"), dir.path().join("said"));
+    let world = World::new(dir.path());
+    let server = Server::start_as(&data, &[], |command| {
+        world.surround(command).env("WORLD_SYNCS_OF", "audit.ndjson").stderr(File::create(&said).unwrap())
+    });
+    server.settled();
+    world.fail_syncs(1);
+    // It may be gone before it can answer.
+    let _ = server.post("/api/v1/events", guessing(1).as_bytes());
+    assert_eq!(server.ended(), Some(1), "it ends by itself");
+    let said = std::fs::read_to_string(&said).unwrap();
+    assert!(said.lines().last().is_some_and(|l| l.contains("syncing ") && l.contains("audit.ndjson")), "{said}");
+    let server = Server::start(&data);
+    server.settled();
+    assert!(!server.all("/api/v1/defense/responses").is_empty());
+    assert_eq!(server.stop(), Some(0));
+    assert_eq!(verified(&audit(&data)).0, Some(0));
+    assert!(!kind(&exported(&audit(&data), &[]), "plan").is_empty());
 }
