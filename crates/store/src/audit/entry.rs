@@ -168,8 +168,8 @@ fn of_input(stamp: Stamp, input: &Input) -> Option<Entry> {
 /// The digest of all files, and the policy as it is written: whom no action may touch, and how far responses may go.
 fn content_record(content: &Content) -> serde_json::Value {
     let files = content.files();
-    let policies = files.iter().filter(|f| f.path.split(['/', ':']).next() == Some("policy"));
-    let policy = policies.last().and_then(|f| serde_json::from_str::<serde_json::Value>(&f.text).ok());
+    let mut policies = files.iter().filter(|f| f.path.split(['/', ':']).next() == Some("policy"));
+    let policy = policies.next_back().and_then(|f| serde_json::from_str::<serde_json::Value>(&f.text).ok());
     json!({"digest": content.digest(), "files": files.len(), "policy": policy})
 }
 

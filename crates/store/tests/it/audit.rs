@@ -207,82 +207,62 @@ fn a_plan_its_question_the_answer_and_what_came_of_it_are_there_in_order() {
     assert!(bytes_of(dir.path()).iter().all(|b| *b == b'\n' || (0x20..0x7f).contains(b)), "it is no plain ASCII");
 }
 
+/// What an input is entered as: its kind, who, and the record.
+fn entered(input: &Input) -> (String, String, String) {
+    let made = entries(stamp(7), input, &[]);
+    let [entry] = &made[..] else { panic!("{input:?} came to {made:?}") };
+    assert_eq!((entry.of.to_string().as_str(), entry.at), ("7", at(7)));
+    (entry.kind.as_str().to_owned(), entry.actor.clone(), entry.record.clone())
+}
+
+fn said(kind: &str, actor: &str, record: &str) -> (String, String, String) {
+    (kind.to_owned(), actor.to_owned(), record.to_owned())
+}
+
 #[test]
-fn every_kind_of_input_says_who_and_what() {
+fn what_a_person_does_is_entered_by_their_name() {
+    let (threat, order, asked) = (ThreatId::derive("t"), OrderId::derive("o"), QuestionId::derive("1"));
+    let containment = ContainmentId::derive("c");
+    let plan = "d".repeat(64);
+    let record = format!("{{\"approve\":true,\"plan_digest\":\"{plan}\",\"question_id\":\"{asked}\"}}");
+    assert_eq!(entered(&answer(1)), said("answer", "ana", &record));
+    let verdict = Input::Verdict { threat, verdict: VerdictKind::Benign, note: "ü".into(), by: by() };
+    let record = format!("{{\"note\":\"\\u00fc\",\"threat_id\":\"{threat}\",\"verdict\":\"benign\"}}");
+    assert_eq!(entered(&verdict), said("verdict", "ana", &record));
+    let record = format!("{{\"containment_id\":\"{containment}\",\"reason\":\"r\"}}");
+    let release = Input::Release { containment, reason: "r".into(), by: by() };
+    assert_eq!(entered(&release), said("release", "ana", &record));
+    let record = format!("{{\"playbook_id\":\"p\",\"threat_id\":\"{threat}\"}}");
+    assert_eq!(entered(&Input::Start { playbook: "p".into(), threat, by: by() }), said("start", "ana", &record));
+    let record = format!("{{\"happened\":false,\"order_id\":\"{order}\"}}");
+    let resolve = Input::Resolve { order, happened: false, by: by() };
+    assert_eq!(entered(&resolve), said("observation", "ana", &record));
+}
+
+#[test]
+fn what_the_world_did_is_entered_and_what_is_evidence_is_not() {
     let order = OrderId::derive("o");
-    let threat = ThreatId::derive("t");
     let policy = ContentFile { path: "policy/configuration".into(), text: "{\"mode\":\"live\"}".into() };
     let content = Content::compile(vec![policy]);
-    let digest = content.digest().to_owned();
-    let cases = [
-        (
-            Input::Content(content.into()),
-            "content",
-            "engine",
-            format!("{{\"digest\":\"{digest}\",\"files\":1,\"policy\":{{\"mode\":\"live\"}}}}"),
-        ),
-        (
-            answer(1),
-            "answer",
-            "ana",
-            format!(
-                "{{\"approve\":true,\"plan_digest\":\"{}\",\"question_id\":\"{}\"}}",
-                "d".repeat(64),
-                QuestionId::derive("1")
-            ),
-        ),
-        (
-            Input::Verdict { threat, verdict: VerdictKind::Benign, note: "ü".into(), by: by() },
-            "verdict",
-            "ana",
-            format!("{{\"note\":\"\\u00fc\",\"threat_id\":\"{threat}\",\"verdict\":\"benign\"}}"),
-        ),
-        (
-            Input::Release { containment: ContainmentId::derive("c"), reason: "r".into(), by: by() },
-            "release",
-            "ana",
-            format!("{{\"containment_id\":\"{}\",\"reason\":\"r\"}}", ContainmentId::derive("c")),
-        ),
-        (
-            Input::Start { playbook: "p".into(), threat, by: by() },
-            "start",
-            "ana",
-            format!("{{\"playbook_id\":\"p\",\"threat_id\":\"{threat}\"}}"),
-        ),
-        (Input::Begun { order }, "intent", "responder", format!("{{\"order_id\":\"{order}\"}}")),
-        (
-            Input::Receipt(Receipt {
-                order_id: order,
-                outcome: Outcome::Done,
-                criteria: [("rule_applied".to_owned(), true)].into(),
-                note: "n".into(),
-            }),
-            "outcome",
-            "responder",
-            format!(
-                "{{\"criteria\":{{\"rule_applied\":true}},\"note\":\"n\",\"order_id\":\"{order}\",\"outcome\":\"done\"}}"
-            ),
-        ),
-        (
-            Input::Resolve { order, happened: false, by: by() },
-            "observation",
-            "ana",
-            format!("{{\"happened\":false,\"order_id\":\"{order}\"}}"),
-        ),
-        (
-            Input::Operators(vec!["192.0.2.1".parse().unwrap()]),
-            "observation",
-            "responder",
-            "{\"operators\":[\"192.0.2.1\"]}".to_owned(),
-        ),
-    ];
-    for (input, kind, actor, record) in cases {
-        let made = entries(stamp(7), &input, &[]);
-        let [entry] = &made[..] else { panic!("{input:?} came to {made:?}") };
-        assert_eq!((entry.kind.as_str(), entry.actor.as_str(), &entry.record), (kind, actor, &record));
-        assert_eq!((entry.of.to_string().as_str(), entry.at), ("7", at(7)));
-    }
+    let digest = content.digest();
+    let record = format!("{{\"digest\":\"{digest}\",\"files\":1,\"policy\":{{\"mode\":\"live\"}}}}");
+    assert_eq!(entered(&Input::Content(content.into())), said("content", "engine", &record));
+    let record = format!("{{\"order_id\":\"{order}\"}}");
+    assert_eq!(entered(&Input::Begun { order }), said("intent", "responder", &record));
+    let receipt = Receipt {
+        order_id: order,
+        outcome: Outcome::Done,
+        criteria: [("rule_applied".to_owned(), true)].into(),
+        note: "n".into(),
+    };
+    let record = format!(
+        "{{\"criteria\":{{\"rule_applied\":true}},\"note\":\"n\",\"order_id\":\"{order}\",\"outcome\":\"done\"}}"
+    );
+    assert_eq!(entered(&Input::Receipt(receipt)), said("outcome", "responder", &record));
+    let operators = Input::Operators(vec!["192.0.2.1".parse().unwrap()]);
+    assert_eq!(entered(&operators), said("observation", "responder", "{\"operators\":[\"192.0.2.1\"]}"));
     assert_eq!(entries(stamp(7), &Input::Tick, &[]), []);
+    assert_eq!(entries(stamp(7), &Input::Events(Vec::new()), &[]), []);
 }
 
 #[test]

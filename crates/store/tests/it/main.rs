@@ -1,6 +1,8 @@
 //! The store, from outside.
 
+#[cfg(test)]
 mod audit;
+#[cfg(test)]
 mod audit_forgery;
 mod conformance;
 mod crash;
