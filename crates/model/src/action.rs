@@ -252,6 +252,26 @@ impl Action {
         }
     }
 
+    /// The host that it happens within, where it names one that it does not itself touch.
+    #[must_use]
+    pub fn place(&self) -> Option<&str> {
+        match self {
+            Action::KillProcess(a) => Some(&a.target_host),
+            Action::Quarantine(a) => Some(&a.target_host),
+            Action::RevokeCredentials(a) => a.target_host.as_deref(),
+            Action::SessionTermination(a) => a.target_host.as_deref(),
+            Action::CollectForensics(a) => Some(&a.target_host),
+            Action::FirewallRule(_)
+            | Action::HoneypotDeployment(_)
+            | Action::ZoneIsolation(_)
+            | Action::TrafficShaping(_)
+            | Action::TrafficCapture(_)
+            | Action::Notification(_)
+            | Action::HttpRequest(_)
+            | Action::RemoteCommand(_) => None,
+        }
+    }
+
     /// Whom it touches: checked against the protected set when it is planned, and again when it is carried out.
     #[must_use]
     pub fn touches(&self) -> Vec<Entity> {

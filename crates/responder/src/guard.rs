@@ -48,7 +48,7 @@ pub fn protected(machine: &Machine) -> Vec<Protected> {
     all.extend(machine.gateways.iter().map(net(GATEWAY)));
     all.extend(machine.resolvers.iter().map(net(RESOLVER)));
     if !machine.name.is_empty() {
-        all.push(Protected { whom: Whom::Host(machine.name.clone()), why: THIS_MACHINE.to_owned() });
+        all.push(Protected { whom: Whom::Here(machine.name.clone()), why: THIS_MACHINE.to_owned() });
     }
     all
 }
@@ -73,7 +73,7 @@ fn forbids_on(
     action: &Action,
     operators: impl FnOnce(&[IpAddr]) -> Vec<IpAddr>,
 ) -> Option<String> {
-    let place = place(action).filter(|host| machine.is(host));
+    let place = action.place().filter(|host| machine.is(host));
     if let Some(why) = place.and_then(|host| forbids_place(machine, policy, host)) {
         return Some(why);
     }
@@ -93,25 +93,6 @@ fn forbids_on(
         return Some(format!("host {us} is protected, for it is {THIS_MACHINE}"));
     }
     touched.iter().find_map(|entity| now.forbids(entity))
-}
-
-/// The host that an action happens within.
-fn place(action: &Action) -> Option<&str> {
-    match action {
-        Action::KillProcess(a) => Some(&a.target_host),
-        Action::Quarantine(a) => Some(&a.target_host),
-        Action::RevokeCredentials(a) => a.target_host.as_deref(),
-        Action::SessionTermination(a) => a.target_host.as_deref(),
-        Action::CollectForensics(a) => Some(&a.target_host),
-        Action::FirewallRule(_)
-        | Action::HoneypotDeployment(_)
-        | Action::ZoneIsolation(_)
-        | Action::TrafficShaping(_)
-        | Action::TrafficCapture(_)
-        | Action::Notification(_)
-        | Action::HttpRequest(_)
-        | Action::RemoteCommand(_) => None,
-    }
 }
 
 /// Why nothing may be done within this machine: a person protected it, by its name or one of its addresses.

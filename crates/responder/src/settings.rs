@@ -38,6 +38,29 @@ pub struct Settings {
     pub remote_command: Remote,
 }
 
+impl Settings {
+    /// The words of the verbs whose switch is on.
+    #[must_use]
+    pub fn enabled(&self) -> Vec<&'static str> {
+        let switches = [
+            ("firewall_rule", self.firewall_rule.enabled),
+            ("honeypot_deployment", self.honeypot_deployment.enabled),
+            ("zone_isolation", self.zone_isolation.enabled),
+            ("traffic_shaping", self.traffic_shaping.enabled),
+            ("traffic_capture", self.traffic_capture.enabled),
+            ("kill_process", self.kill_process.enabled),
+            ("quarantine", self.quarantine.enabled),
+            ("revoke_credentials", self.revoke_credentials.enabled),
+            ("session_termination", self.session_termination.enabled),
+            ("collect_forensics", self.collect_forensics.enabled),
+            ("notification", self.notification.enabled),
+            ("http_request", self.http_request.enabled),
+            ("remote_command", self.remote_command.enabled),
+        ];
+        switches.into_iter().filter(|(_, on)| *on).map(|(verb, _)| verb).collect()
+    }
+}
+
 /// A verb that needs nothing but its switch.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]

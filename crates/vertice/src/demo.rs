@@ -18,7 +18,7 @@ use vertice_store::{Options, Store, Submission};
 use crate::cli::{DemoArguments, plain};
 use crate::clock::Clock;
 use crate::content::Ready;
-use crate::pipeline::{Judged, Pipeline, last_time, put_in_force, recover};
+use crate::pipeline::{Judged, Pipeline, Recovered, last_time, put_in_force, recover};
 use crate::{content, limits, pipeline};
 
 const STORY: &str = "demo/attack.yml";
@@ -55,7 +55,7 @@ pub fn run(arguments: &DemoArguments) -> Result<()> {
     let store = Store::open(data, Arc::new(move || now.now()), Options::default())?;
     clock.not_before(last_time(&store)?);
     let content = Arc::new(Content::compile(content::gather(&[], &[])?));
-    let mut engine = recover(&store, &content)?;
+    let Recovered { mut engine, audit } = recover(&store, &content, true)?;
     put_in_force(&store, &engine, &content)?;
     let ready = Ready::with(content);
     let runtime = pipeline::runtime()?;
@@ -70,6 +70,7 @@ pub fn run(arguments: &DemoArguments) -> Result<()> {
             clock: &clock,
             threads: 1,
             screeners: Vec::new(),
+            audit,
             observe: &mut observe,
             stop: stop.clone(),
         };

@@ -4,12 +4,13 @@
 //! for are taken up again; the responder observes those that began before it does anything.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use vertice_engine::decide::Approved;
 use vertice_engine::{Content, Effect, EffectKind, Engine, Input};
@@ -18,7 +19,7 @@ use vertice_responder::Responder;
 use vertice_store::{Store, SubmitError};
 
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, Mode};
 use crate::limits;
 
 /// An order to be carried out.
@@ -107,9 +108,35 @@ struct Line {
     running: HashMap<OrderId, Order>,
 }
 
+/// Whoever carries orders out, at work.
+pub struct Acting {
+    /// Where orders are handed in.
+    pub jobs: mpsc::UnboundedSender<Job>,
+    acting: JoinHandle<()>,
+    looking: JoinHandle<()>,
+}
+
+impl Acting {
+    /// Waits for what was begun, but not for ever: the next start looks after the rest.
+    pub async fn finish(self) {
+        let both = async { tokio::join!(self.acting, self.looking) };
+        if tokio::time::timeout(limits::END_TIME, both).await.is_err() {
+            tracing::warn!("not every order ended in time; the next start looks after them");
+        }
+    }
+}
+
 impl Hands {
+    /// Starts carrying out, and in live mode looking who is logged in, until it is told to stop.
+    pub fn start(self, mode: Mode, stop: &CancellationToken) -> Acting {
+        let (jobs, queue) = mpsc::unbounded_channel();
+        let looking = tokio::spawn(watch_operators(self.store.clone(), mode, stop.clone()));
+        let acting = tokio::spawn(self.run(queue, stop.clone()));
+        Acting { jobs, acting, looking }
+    }
+
     /// Carries out what comes until it is told to stop, and then finishes what it has begun.
-    pub async fn run(self, mut jobs: mpsc::UnboundedReceiver<Job>, stop: CancellationToken) {
+    async fn run(self, mut jobs: mpsc::UnboundedReceiver<Job>, stop: CancellationToken) {
         let mut line = Line::default();
         let mut acting: JoinSet<OrderId> = JoinSet::new();
         loop {
@@ -170,6 +197,22 @@ impl Before {
         let of_run = self.runs.get(&order.run_id);
         let taken_back = of_run.is_some_and(|undoing| *undoing || order.task == Task::Undo);
         taken_back || self.actions.contains(&key(&order.action))
+    }
+}
+
+/// Tells the engine from where operators are logged in, whenever that changes.
+async fn watch_operators(store: Store, mode: Mode, stop: CancellationToken) {
+    let mut told: Vec<IpAddr> = Vec::new();
+    while mode == Mode::Live && !stop.is_cancelled() {
+        let found = tokio::task::spawn_blocking(vertice_responder::guard::operators).await.unwrap_or_default();
+        // What the log can not take now is told at the next look.
+        if found != told && store.append(Input::Operators(found.clone())).await.is_ok() {
+            told = found;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(limits::OPERATORS_POLL) => {}
+            () = stop.cancelled() => {}
+        }
     }
 }
 

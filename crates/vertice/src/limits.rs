@@ -95,3 +95,7 @@ pub const OPERATORS_POLL: std::time::Duration = std::time::Duration::from_secs(5
 
 /// Names of the wrongly held that the record shows in a table; JSON has them all.
 pub const RECORD_HURT_SHOWN: usize = 5;
+
+/// Most runs, questions, containments and orders that an export of the audit follows for one threat or entity: some
+/// 50 MiB of ids. The busiest address of a day of attacks has hundreds.
+pub const AUDIT_IDS_MAX: usize = 500_000;

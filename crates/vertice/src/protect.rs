@@ -1,28 +1,57 @@
 //! Whom no automated action may ever touch: ourselves, our gateways and resolvers, and whom the user names.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::Path;
 
 use anyhow::{Result, bail};
 use vertice_engine::ContentFile;
+use vertice_engine::decide::verb::Verb;
 use vertice_engine::decide::{Policy, Protected, Whom};
 use vertice_responder::guard;
 use vertice_responder::machine::Machine;
 
-use crate::config::Response;
+use crate::config::{Mode, Response};
 
 /// The policy as content, so that a change of it stands in the log like any other.
 ///
 /// # Errors
 /// When an entry of `response.protected` is neither an address, a range, nor a name.
 pub fn policy(config: &Response, root: &Path) -> Result<ContentFile> {
-    let mut policy = Policy { entities_per_hour_max: config.blast_radius_per_hour, ..Policy::default() };
+    let named = |names: &[String]| names.iter().cloned().collect();
+    let mut policy = Policy {
+        entities_per_hour_max: config.blast_radius_per_hour,
+        live: live(config),
+        assets: config.known_hosts,
+        approvals_high: config.approvals_for_high_risk,
+        approvers: named(&config.approvers),
+        escalate_to: named(&config.escalate_to),
+        ..Policy::default()
+    };
     for entry in &config.protected {
         policy.protected.push(Protected { whom: whom(entry)?, why: "the configuration says so".into() });
     }
     policy.protected.extend(guard::protected(&Machine::read(root)));
     let text = serde_json::to_string(&policy).expect("a policy has text keys");
     Ok(ContentFile { path: "policy/configuration".into(), text })
+}
+
+/// The verbs that really act: both switches are on.
+fn live(config: &Response) -> BTreeSet<Verb> {
+    match config.mode {
+        Mode::Observe => BTreeSet::new(),
+        Mode::Live => config.verbs.enabled().into_iter().filter_map(Verb::from_word).collect(),
+    }
+}
+
+/// How far responses go, in a few words.
+pub fn told(config: &Response) -> String {
+    let live: Vec<&str> = live(config).into_iter().map(Verb::as_str).collect();
+    match (config.mode, live.is_empty()) {
+        (Mode::Observe, _) => "observing: plans are recorded, nothing is changed".to_owned(),
+        (Mode::Live, true) => "live, but no verb is enabled: plans are recorded, nothing is changed".to_owned(),
+        (Mode::Live, false) => format!("live: {} act; all else is only recorded", live.join(", ")),
+    }
 }
 
 fn whom(entry: &str) -> Result<Whom> {

@@ -11,13 +11,14 @@ use tokio_util::sync::CancellationToken;
 use vertice_engine::{Engine, Input};
 use vertice_model::{ContainmentId, Entity, Principal, Task};
 use vertice_responder::Responder;
+use vertice_store::audit::Audit;
 use vertice_store::{Options, Store};
 
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::content::Ready;
 use crate::hands::{Job, carry_out};
-use crate::pipeline::{Pipeline, last_time, recover, runtime};
+use crate::pipeline::{Pipeline, Recovered, last_time, recover, runtime};
 use crate::{hands, up};
 
 /// What was released, and what is left to do.
@@ -44,7 +45,7 @@ pub fn offline(config: &Config, name: &str, reason: &str) -> Result<Released> {
     clock.not_before(last_time(&store)?);
     let content = Arc::new(up::load(config)?);
     let responder = hands::responder(config)?;
-    let engine = recover(&store, &content)?;
+    let Recovered { engine, .. } = recover(&store, &content, true)?;
     let mut offline = Offline { store, clock, ready: Ready::with(content), responder, engine };
     let released = offline.release(name, reason);
     offline.store.close()?;
@@ -107,6 +108,7 @@ impl Offline {
             clock: &self.clock,
             threads: 1,
             screeners: Vec::new(),
+            audit: Some(Audit::open(&self.store)?),
             observe: &mut |_| {},
             stop,
         };

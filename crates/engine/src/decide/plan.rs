@@ -241,10 +241,16 @@ fn entity(kind: Kind, text: &str) -> Result<Entity, String> {
 
 /// Why a step may not be carried out, whoever wants it; `None` if nothing speaks against it.
 pub(super) fn forbidden(policy: &Policy, operators: &[IpAddr], step: &Step, note: &Note) -> Option<String> {
-    if let Err(unfit) = &note.action {
-        return Some(unfit.clone());
-    }
-    if let Some(why) = step.touches.iter().find_map(|entity| policy.forbids(entity)) {
+    let action = match &note.action {
+        Ok(action) => action,
+        Err(unfit) => return Some(unfit.clone()),
+    };
+    let place = action.place().and_then(Entity::host);
+    let forbids = |entity: &Entity| match Some(entity) == place.as_ref() {
+        true => policy.forbids_within(entity),
+        false => policy.forbids(entity),
+    };
+    if let Some(why) = step.touches.iter().find_map(forbids) {
         return Some(why);
     }
     let operator = |entity: &&Entity| entity.name().parse().is_ok_and(|address: IpAddr| operators.contains(&address));

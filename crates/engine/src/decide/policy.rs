@@ -53,6 +53,8 @@ pub enum Whom {
     Net(IpNet),
     /// A host by name. Without a domain it means the host of that name in every domain.
     Host(String),
+    /// This machine by its name: never a target, and yet a place within which a process may be ended.
+    Here(String),
     /// An account by name. Without a domain it means the account of that name in every domain.
     User(String),
 }
@@ -93,14 +95,23 @@ impl Policy {
             return Some(format!("{} {name} is never touched, for {why}", entity.kind()));
         }
         let same = |protected: &&Protected| match (&protected.whom, entity.kind()) {
-            (Whom::Host(host), EntityKind::Host) => same_host(host, name),
+            (Whom::Host(host) | Whom::Here(host), EntityKind::Host) => same_host(host, name),
             (Whom::User(user), EntityKind::User) => same_user(user, name),
-            (Whom::Net(_) | Whom::Host(_) | Whom::User(_), EntityKind::Ip | EntityKind::Host | EntityKind::User) => {
-                false
-            }
+            (
+                Whom::Net(_) | Whom::Host(_) | Whom::Here(_) | Whom::User(_),
+                EntityKind::Ip | EntityKind::Host | EntityKind::User,
+            ) => false,
         };
         let found = self.protected.iter().find(same)?;
         Some(format!("{} {name} is protected, for it is {}", entity.kind(), found.why))
+    }
+
+    /// Why nothing may be done within this host, for an action that does not touch the host itself; `None` if it may.
+    #[must_use]
+    pub fn forbids_within(&self, host: &Entity) -> Option<String> {
+        let same = |p: &&Protected| matches!(&p.whom, Whom::Host(name) if same_host(name, host.name()));
+        let found = self.protected.iter().find(same)?;
+        Some(format!("host {} is protected, for it is {}", host.name(), found.why))
     }
 
     fn forbids_address(&self, address: IpAddr) -> Option<String> {
@@ -256,6 +267,13 @@ mod tests {
         for name in ["dc1", "DC1.example.org", "dc1.example.org.", "fw1", "fw1.example.org", "localhost", "10.9.1.2"] {
             assert!(host(name).is_some(), "{name}");
         }
+        let here = Policy {
+            protected: vec![Protected { whom: Whom::Here("web7".into()), why: "this machine".into() }],
+            ..policy.clone()
+        };
+        let web7 = Entity::host("web7.example.org").unwrap();
+        assert!(here.forbids(&web7).is_some() && here.forbids_within(&web7).is_none());
+        assert!(policy.forbids_within(&Entity::host("dc1").unwrap()).is_some());
         for name in ["dc1.example.com", "dc10", "fw10.example.org", "web1", "203.0.113.9"] {
             assert!(host(name).is_none(), "{name}");
         }

@@ -5,6 +5,7 @@
 
 mod approvals;
 mod arguments;
+mod audit;
 mod client;
 mod config;
 mod containments;
@@ -53,13 +54,15 @@ Examples:
   vertice approvals list                       what waits for your answer
   vertice release 203.0.113.9                  let go, whether or not a server runs
   vertice rules explain rule.yml events.evtx   why a rule matches, or does not
+  vertice audit verify                         whether what was decided and done is as it was written
   vertice doctor                               whether everything is in order
 
 Exit codes:
-  0  done                                      4  the server can not be reached
-  1  it failed                                 5  refused: the API key is missing or not good enough
-  2  the command line is wrong                 6  content was refused: a rule, mapping or playbook
-  3  there is no such thing";
+  0  done                                      5  refused: the API key is missing or not good enough
+  1  it failed                                 6  content was refused: a rule, mapping or playbook
+  2  the command line is wrong                 7  the audit was changed, or is not the one that is trusted
+  3  there is no such thing                    8  the end of the audit is not sealed
+  4  the server can not be reached";
 
 /// Vertice: security events in; detections, explained threats and planned responses out.
 #[derive(Debug, Parser)]
@@ -78,15 +81,40 @@ struct Global {
     /// A configuration file; it need only name what it changes (see `vertice config default`).
     #[arg(long, global = true, env = "VERTICE_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
-    /// How results are written: for people, as one JSON document, or as one JSON object a line.
-    #[arg(short, long, global = true, value_enum, default_value_t = Format::Table, value_name = "FORMAT")]
-    output: Format,
+    /// How results are written: for people, as one JSON document, as one JSON object a line, or for a spreadsheet.
+    #[arg(short, long, global = true, value_enum, default_value_t = Output::Table, value_name = "FORMAT")]
+    output: Output,
     /// The server that is asked.
     #[arg(long, global = true, env = "VERTICE_URL", default_value = "http://127.0.0.1:8000", value_name = "URL")]
     url: String,
     /// The API key. Better given by the environment: other users of the machine can see arguments.
     #[arg(long, global = true, env = "VERTICE_API_KEY", hide_env_values = true, value_name = "KEY")]
     key: Option<String>,
+}
+
+/// A format by the name that it is asked for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, clap::ValueEnum)]
+enum Output {
+    /// For people.
+    Table,
+    /// One JSON document.
+    Json,
+    /// One JSON object a line.
+    Ndjson,
+    /// Comma-separated values; of `vertice audit export` only.
+    Csv,
+}
+
+impl Output {
+    /// The format of everything but an export.
+    fn format(self) -> Result<Format, Failure> {
+        match self {
+            Output::Table => Ok(Format::Table),
+            Output::Json => Ok(Format::Json),
+            Output::Ndjson => Ok(Format::Ndjson),
+            Output::Csv => Err(Failure::Usage("only `vertice audit export` writes csv".into())),
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -143,6 +171,9 @@ enum Ask {
     /// What is set, and what could be
     #[command(subcommand)]
     Config(config::Verb),
+    /// What was decided and done, in a file that proves itself; needs no server
+    #[command(subcommand)]
+    Audit(audit::Verb),
     /// Whether everything is in order, and what to do where it is not
     Doctor,
     /// Print the OpenAPI document of the API
@@ -218,10 +249,13 @@ fn dispatch(cli: Cli, start: impl Fn(Start, Config) -> Result<()>) -> Result<()>
         }
         Command::Replay(arguments) => {
             let config = arguments.over(global.configuration()?);
-            start(Start::Replay(arguments, global.output), config)
+            start(Start::Replay(arguments, global.output.format()?), config)
         }
         Command::Demo(arguments) => start(Start::Demo(arguments), global.configuration()?),
-        Command::Ask(ask) => global.answer(ask, &mut standard_output(global.output)),
+        Command::Ask(Ask::Audit(audit::Verb::Export(arguments))) if global.output == Output::Csv => {
+            arguments.csv(|| global.configuration(), &mut standard_output(Format::Table))
+        }
+        Command::Ask(ask) => global.answer(ask, &mut standard_output(global.output.format()?)),
     }
 }
 
@@ -251,6 +285,7 @@ impl Global {
             Ask::Playbooks(verb) => content::playbooks(verb, &client, out),
             Ask::Mappings(verb) => mappings::run(verb, &client, clock::wall(), out),
             Ask::Config(verb) => config::run(verb, self.config.as_deref(), || self.configuration(), out),
+            Ask::Audit(verb) => audit::run(verb, || self.configuration(), out),
             Ask::Doctor => doctor::run(|| self.configuration(), &client, out),
             Ask::Openapi => out.text(&vertice_api::openapi()),
             Ask::Status => server::status(&client, out),

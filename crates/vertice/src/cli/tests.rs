@@ -72,7 +72,7 @@ fn asked(line: &str, answers: Vec<(u16, &'static str, Value)>) -> (Result<String
     let cli = parsed(&format!("vertice --url {url} --key vk_1 {line}")).unwrap();
     let Command::Ask(ask) = cli.command else { panic!("{line} asks no server") };
     let mut failed = None;
-    let text = printed(cli.global.output, |out| {
+    let text = printed(cli.global.output.format().unwrap(), |out| {
         failed = cli.global.answer(ask, out).err();
         Ok(())
     });
@@ -95,7 +95,7 @@ fn the_command_line_is_sound() {
 #[test]
 fn the_contract_s_command_lines_are_understood() {
     let cli = parsed("vertice replay a.log b.evtx --rules r1 --rules r2 -o ndjson").unwrap();
-    assert_eq!(cli.global.output, Format::Ndjson);
+    assert_eq!(cli.global.output.format(), Ok(Format::Ndjson));
     let Command::Replay(replay) = cli.command else { panic!("no replay") };
     assert_eq!((replay.files.len(), replay.content.rules.len(), replay.data), (2, 2, None));
     let cli = parsed("vertice up --data d --listen 127.0.0.1:0 --rules r --no-local-sources --follow f").unwrap();

@@ -1,6 +1,8 @@
 //! The binary, as its users run it.
 
 #[cfg(test)]
+mod audit;
+#[cfg(test)]
 mod bad_input;
 #[cfg(test)]
 mod clock;
