@@ -13,6 +13,7 @@
 //! the data directory before it acts ([`keep`]), so that a kill in between loses nothing.
 
 mod account;
+mod address;
 mod capture;
 mod command;
 mod decoy;
@@ -21,16 +22,19 @@ mod file;
 mod firewall;
 mod forensics;
 pub mod guard;
+mod http;
 mod isolation;
 mod keep;
 pub mod limits;
 mod message;
 mod nft;
+mod once;
 mod process;
 mod request;
 mod sessions;
 pub mod settings;
 mod shaping;
+mod text;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -40,6 +44,7 @@ use vertice_model::{Action, Order, Outcome, Receipt, Task, Timestamp};
 
 pub use failure::Failure;
 pub use keep::Keep;
+pub use message::{Told, ask, receivers};
 pub use settings::Settings;
 
 /// How the world stands with an action.

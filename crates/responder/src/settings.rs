@@ -1,10 +1,18 @@
 //! What each verb is configured with: the sections `[response.VERB]` of the configuration. Each has `enabled`, the
 //! second of the two switches to go live (the first is `response.mode`).
 
+mod outward;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+
+pub(crate) use outward::is_host_name;
+pub use outward::{
+    AllowedHost, Command, Email, Hidden, HostKey, MailAddress, Notification, Receiver, Remote, RemoteHost, Request,
+    Security, Slack, Smtp, Webhook,
+};
 
 /// What each verb is configured with.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -126,30 +134,4 @@ impl Default for Forensics {
     fn default() -> Forensics {
         Forensics { enabled: false, bytes_max: 100_000_000 }
     }
-}
-
-/// `notification`.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Notification {
-    /// Whether it may act once the mode is live.
-    pub enabled: bool,
-}
-
-/// `http_request`.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Request {
-    /// Whether it may act once the mode is live.
-    pub enabled: bool,
-    /// The hosts that may be called, each as `host` or `host:port`.
-    pub hosts: Vec<String>,
-}
-
-/// `remote_command`.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Remote {
-    /// Whether it may act once the mode is live.
-    pub enabled: bool,
 }
