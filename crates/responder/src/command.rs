@@ -70,22 +70,34 @@ fn run(hand: &Hand<'_>, host_name: &str, command_name: &str) -> Result<String, F
     })
 }
 
+/// Whether every command can be run on each of its hosts, as far as that can be seen without running it.
+pub(crate) fn check(settings: &Remote) -> Result<(), Failure> {
+    for (name, command) in &settings.commands {
+        quoted(name, command)?;
+        for host in &command.hosts {
+            allowed(settings, host, name)?;
+        }
+    }
+    Ok(())
+}
+
 /// The host and the command, if both are on the list and the one is allowed on the other.
 fn allowed<'a>(settings: &'a Remote, host: &str, command: &str) -> Result<(&'a RemoteHost, &'a Command), Failure> {
-    let wrong = |what: String| Failure::Final(what);
     let host = host.to_ascii_lowercase();
     let section = format!("response.remote_command.hosts.{host}");
-    let known = settings.hosts.get(&host).ok_or_else(|| wrong(format!("there is no [{section}]")))?;
+    let known = settings.hosts.get(&host).ok_or_else(|| Failure::Final(format!("there is no [{section}]")))?;
+    let listed = format!("response.remote_command.commands.{command}");
     let found = settings.commands.get(command);
-    let found = found.ok_or_else(|| wrong(format!("there is no [response.remote_command.commands.{command}]")))?;
+    let found = found.ok_or_else(|| Failure::Final(format!("there is no [{listed}]")))?;
     if !found.hosts.contains(&host) {
-        return Err(wrong(format!("response.remote_command.commands.{command}.hosts does not name {host}")));
+        return Err(Failure::Final(format!("{listed}.hosts does not name {host}")));
     }
     if known.address.parse::<std::net::IpAddr>().is_err() && !is_host_name(&known.address) {
-        return Err(wrong(format!("{section}.address is {:?}, and is an address or a name", known.address)));
+        let wrong = format!("{section}.address is {:?}, and is an address or a name", known.address);
+        return Err(Failure::Final(wrong));
     }
     if !is_host_name(&known.user) {
-        return Err(wrong(format!("{section}.user is {:?}, and is the name of an account", known.user)));
+        return Err(Failure::Final(format!("{section}.user is {:?}, and is the name of an account", known.user)));
     }
     Ok((known, found))
 }
@@ -241,18 +253,24 @@ const NOT_LET_IN: [(&str, bool); 6] = [
     ("kex_exchange_identification:", true),
 ];
 
-/// Whether trying again may help, if `ssh` was surely not let in.
-fn not_let_in(log: &str, host: &RemoteHost) -> Option<bool> {
+/// What `ssh` says of it, and whether trying again may help, if it was surely not let in.
+fn not_let_in<'a>(log: &'a str, host: &RemoteHost) -> Option<(&'a str, bool)> {
     // What follows are the other side's words.
     if log.lines().any(|line| line.starts_with("Received disconnect")) {
         return None;
     }
     let denied = format!("{}@{}: Permission denied", host.user, host.address);
     let known = NOT_LET_IN.into_iter().chain([(denied.as_str(), false)]);
-    known.into_iter().find(|(start, _)| log.lines().any(|line| line.starts_with(start))).map(|(_, retry)| retry)
+    known.filter_map(|(start, retry)| log.lines().find(|line| line.starts_with(start)).map(|line| (line, retry))).next()
 }
 
-fn judged(end: End, not_let_in: Option<bool>, log: &str, command: &Command, what: &str) -> Result<String, Failure> {
+fn judged(
+    end: End,
+    not_let_in: Option<(&str, bool)>,
+    log: &str,
+    command: &Command,
+    what: &str,
+) -> Result<String, Failure> {
     let said = |words: &str| text::line(words, limits::WORDS_CHARS_MAX);
     let code = end.status.and_then(|status| status.code());
     let unclear = |reason: String| {
@@ -262,8 +280,8 @@ fn judged(end: End, not_let_in: Option<bool>, log: &str, command: &Command, what
         Some(0) => Ok(said(&format!("{what}: {}", end.output))),
         // What ssh itself ends with when it fails; a command may end so too.
         Some(255) => match not_let_in {
-            Some(true) => Err(Failure::Retry(format!("{what}: {}", said(log)))),
-            Some(false) => Err(Failure::Final(format!("{what}: {}", said(log)))),
+            Some((line, true)) => Err(Failure::Retry(format!("{what}: {}", said(line)))),
+            Some((line, false)) => Err(Failure::Final(format!("{what}: {}", said(line)))),
             None => Err(unclear(format!("{what}: the connection broke, or the command ended with 255: {}", said(log)))),
         },
         Some(code) if command.idempotent => {

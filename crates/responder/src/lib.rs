@@ -31,6 +31,8 @@ mod nft;
 mod once;
 mod process;
 mod request;
+#[cfg(test)]
+mod servers;
 mod sessions;
 pub mod settings;
 mod shaping;

@@ -95,6 +95,32 @@ pub fn ask(settings: &Settings, to: &str, title: &str, text: &str, link: &str, n
     tell(settings, (to, receiver), &message, limits::ASK_TIME).map(drop)
 }
 
+/// Whether everybody who is configured can be told, as far as that can be seen without telling them.
+pub(crate) fn check(settings: &Settings) -> Result<(), Failure> {
+    for (name, receiver) in &settings.notification.to {
+        let section = format!("response.notification.to.{name}");
+        match receiver {
+            Receiver::Slack(to) => written_out(&to.url, to.allow_plain, &section)?,
+            Receiver::Webhook(to) => {
+                written_out(&to.url, to.allow_plain, &section)?;
+                to.secret.is_kept_elsewhere(&format!("{section}.secret"))?;
+            }
+            Receiver::Email(_) => email::check(&settings.notification)?,
+        }
+        if receiver.is_default() {
+            default_of(settings, receiver.channel())?;
+        }
+    }
+    Ok(())
+}
+
+fn written_out(url: &Hidden, allow_plain: bool, section: &str) -> Result<(), Failure> {
+    match url {
+        Hidden::Text(_) => webhook_url(url, allow_plain, section).map(drop),
+        Hidden::Env { .. } | Hidden::File { .. } => Ok(()),
+    }
+}
+
 pub(crate) fn apply(hand: &Hand<'_>, action: &Notification) -> Result<String, Failure> {
     let (name, receiver) = receiver(hand.settings, action)?;
     if action.to.is_none() {

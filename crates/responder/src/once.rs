@@ -33,7 +33,7 @@ pub(crate) fn send(
     send: impl FnOnce() -> Result<String, Failure>,
 ) -> Result<String, Failure> {
     let (keep, name) = place(hand)?;
-    sweep(&folder(hand)?);
+    sweep(&folder(hand)?, limits::SENT_FILES_MAX);
     match known(&keep, &name)? {
         Some(Came::Accepted { note }) => return Ok(note),
         Some(Came::Refused { reason, retry: true }) => return Err(Failure::Retry(reason)),
@@ -108,10 +108,10 @@ fn known(keep: &Keep, name: &str) -> Result<Option<Came>, Failure> {
 }
 
 /// Removes the older half once there are too many. The receipts of those orders are long in the log.
-fn sweep(dir: &Path) {
+fn sweep(dir: &Path, files_max: usize) {
     let Ok(entries) = fs::read_dir(dir) else { return };
     let mut files: Vec<_> = entries.flatten().map(|e| e.path()).collect();
-    if files.len() <= limits::SENT_FILES_MAX {
+    if files.len() <= files_max {
         return;
     }
     files.sort_by_cached_key(|path| fs::metadata(path).and_then(|m| m.modified()).ok());
@@ -119,5 +119,26 @@ fn sweep(dir: &Path) {
         if let Err(e) = fs::remove_file(path) {
             tracing::warn!("removing {}: {e}", path.display());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::{Duration, SystemTime};
+
+    #[test]
+    fn the_older_half_goes_once_there_are_too_many() {
+        let dir = tempfile::tempdir().unwrap();
+        for age in 1..=5 {
+            let file = fs::File::create(dir.path().join(age.to_string())).unwrap();
+            file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(1_000 - age)).unwrap();
+        }
+        sweep(dir.path(), 5);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 5);
+        sweep(dir.path(), 4);
+        let mut left: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["1", "2", "3"]);
     }
 }

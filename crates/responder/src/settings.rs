@@ -8,6 +8,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::Failure;
+
 pub(crate) use outward::is_host_name;
 pub use outward::{
     AllowedHost, Command, Email, Hidden, HostKey, MailAddress, Notification, Receiver, Remote, RemoteHost, Request,
@@ -44,6 +46,18 @@ pub struct Settings {
     pub http_request: Request,
     /// `remote_command`.
     pub remote_command: Remote,
+}
+
+impl Settings {
+    /// Whether all that is configured of other systems can be used, as far as that can be told without asking them
+    /// and without opening what secrets are taken from.
+    ///
+    /// # Errors
+    /// The first thing that can not be used, by its key.
+    pub fn check(&self) -> Result<(), Failure> {
+        crate::message::check(self)?;
+        crate::command::check(&self.remote_command)
+    }
 }
 
 /// A verb that needs nothing but its switch.

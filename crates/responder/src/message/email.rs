@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, SystemTime};
 
-use lettre::message::header::{ContentType, HeaderName, HeaderValue};
+use lettre::message::header::{ContentType, HeaderName, HeaderValue, MIME_VERSION_1_0};
 use lettre::message::{Mailbox, Message as Mail};
 use lettre::transport::smtp::Error;
 use lettre::transport::smtp::authentication::{Credentials, Mechanism};
@@ -21,7 +21,7 @@ use lettre::transport::smtp::commands;
 use lettre::transport::smtp::extension::ClientId;
 
 use super::{Message, shown};
-use crate::settings::{MailAddress, Notification, Security, Smtp};
+use crate::settings::{MailAddress, Notification, Security, Smtp, is_host_name};
 use crate::{Failure, http, limits, text};
 
 /// Sends, within a time.
@@ -31,10 +31,8 @@ pub(super) fn send(
     message: &Message,
     time: Duration,
 ) -> Result<(), Failure> {
-    let smtp = settings
-        .smtp
-        .as_ref()
-        .ok_or_else(|| Failure::Final("no mail server is configured: set [response.notification.smtp]".to_owned()))?;
+    check(settings)?;
+    let smtp = server(settings)?;
     let letter = Letter {
         mail: written(smtp, to, message)?,
         tls: tls(settings, smtp)?,
@@ -54,6 +52,28 @@ pub(super) fn send(
         Err(_) if stage.leave() => Err(Failure::Retry(format!("{at} was not ready in time"))),
         Err(_) => Err(Failure::Unknown(format!("{at} was sent it, and there was no answer in time"))),
     }
+}
+
+/// Whether mail can be sent, as far as that can be seen without sending any.
+pub(super) fn check(settings: &Notification) -> Result<(), Failure> {
+    let smtp = server(settings)?;
+    let key = "response.notification.smtp.password";
+    match (&smtp.user, &smtp.password) {
+        (Some(_), Some(password)) => password.is_kept_elsewhere(key),
+        (None, None) => Ok(()),
+        (Some(_), None) => Err(Failure::Final(format!("{key} is missing beside user"))),
+        (None, Some(_)) => Err(Failure::Final(format!("{key} is set, and user is not"))),
+    }
+}
+
+fn server(settings: &Notification) -> Result<&Smtp, Failure> {
+    let wrong = |what: &str| Failure::Final(what.to_owned());
+    let smtp = settings.smtp.as_ref();
+    let smtp = smtp.ok_or_else(|| wrong("no mail server is configured: set [response.notification.smtp]"))?;
+    if smtp.hello.as_deref().is_some_and(|name| !is_host_name(name)) {
+        return Err(wrong("response.notification.smtp.hello is no name of a host"));
+    }
+    Ok(smtp)
 }
 
 const BEFORE: u8 = 0;
@@ -197,6 +217,7 @@ fn written(smtp: &Smtp, to: &MailAddress, message: &Message) -> Result<Mail, Fai
         .message_id(Some(format!("<{}@{}>", message.id, from.domain())))
         .date(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
         .raw_header(automatic)
+        .header(MIME_VERSION_1_0)
         .header(ContentType::TEXT_PLAIN)
         .body(body);
     mail.map_err(|e| Failure::Final(format!("writing the mail: {e}")))
@@ -214,11 +235,7 @@ fn tls(settings: &Notification, smtp: &Smtp) -> Result<TlsParameters, Failure> {
 }
 
 fn login(smtp: &Smtp) -> Result<Option<Credentials>, Failure> {
-    let key = "response.notification.smtp.password";
-    match (&smtp.user, &smtp.password) {
-        (Some(user), Some(password)) => Ok(Some(Credentials::new(user.clone(), password.read_secret(key)?))),
-        (None, None) => Ok(None),
-        (Some(_), None) => Err(Failure::Final(format!("{key} is missing beside user"))),
-        (None, Some(_)) => Err(Failure::Final(format!("{key} is set, and user is not"))),
-    }
+    let (Some(user), Some(password)) = (&smtp.user, &smtp.password) else { return Ok(None) };
+    let password = password.read_secret("response.notification.smtp.password")?;
+    Ok(Some(Credentials::new(user.clone(), password)))
 }

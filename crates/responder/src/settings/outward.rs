@@ -1,5 +1,8 @@
 //! The sections of the verbs that talk to other systems: `[response.notification]`, `[response.http_request]` and
 //! `[response.remote_command]`. No secret is ever shown: neither by `Debug`, nor by `Serialize`, nor in an error.
+//!
+//! An example of each:
+#![doc = concat!("```toml\n", include_str!("outward.toml"), "```")]
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -193,11 +196,17 @@ impl Hidden {
 
     /// What it is, of something that must not stand in the configuration itself.
     pub(crate) fn read_secret(&self, key: &str) -> Result<String, Failure> {
+        self.is_kept_elsewhere(key)?;
+        self.read(key)
+    }
+
+    /// Whether it does not stand in the configuration itself.
+    pub(crate) fn is_kept_elsewhere(&self, key: &str) -> Result<(), Failure> {
         match self {
             Hidden::Text(_) => Err(Failure::Final(format!(
                 "{key} is written out; a secret is {{ env = \"NAME\" }} or {{ file = \"PATH\" }}"
             ))),
-            Hidden::Env { .. } | Hidden::File { .. } => self.read(key),
+            Hidden::Env { .. } | Hidden::File { .. } => Ok(()),
         }
     }
 }
@@ -413,6 +422,61 @@ impl From<HostKey> for String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Settings;
+
+    #[derive(Debug, Deserialize)]
+    struct Whole {
+        response: Settings,
+    }
+
+    #[test]
+    fn the_example_is_valid() {
+        let example: Whole = toml::from_str(include_str!("outward.toml")).unwrap();
+        example.response.check().unwrap();
+        let settings = example.response;
+        assert_eq!((settings.notification.to.len(), settings.http_request.hosts.len()), (3, 3));
+        assert_eq!(settings.notification.smtp.unwrap().security, Security::StartTls);
+        assert_eq!(settings.remote_command.hosts["web1"].port, 22);
+    }
+
+    #[test]
+    fn what_is_written_wrongly_is_refused_with_what_was_meant() {
+        for (text, wanted) in [
+            (
+                "notification.to.a = {kind = \"pager\"}",
+                "unknown variant `pager`, expected one of `slack`, `webhook`, `email`",
+            ),
+            ("notification.to.a = {kind = \"slack\", url = 1}", "a text, { env = \"NAME\" } or { file = \"PATH\" }"),
+            ("notification.to.a = {kind = \"slack\", url = \"x\", port = 1}", "unknown field `port`"),
+            ("notification.to.a = {kind = \"email\", address = \"ana\"}", "is no mail address such as ana@example.org"),
+            ("http_request.hosts = [\"a/b\"]", "\"a/b\" is no host such as"),
+            ("remote_command.host = {}", "unknown field `host`"),
+        ] {
+            let error = toml::from_str::<Settings>(text).unwrap_err().to_string();
+            assert!(error.contains(wanted), "{text} gave {error}");
+        }
+        let url = "notification.to.a = {kind = \"slack\", url = \"https://a/\", default = true}";
+        let plain = "notification.to.a = {kind = \"slack\", url = \"http://a/\"}";
+        let mail = "notification.to.a = {kind = \"email\", address = \"a@example.org\"}";
+        let key = "notification.to.a = {kind = \"webhook\", url = \"https://a/\", secret = \"0123456789abcdef\"}";
+        for (text, wanted) in [
+            (format!("{url}\n{}", url.replace(".a", ".b")), "several are configured for slack"),
+            (plain.to_owned(), "response.notification.to.a.url begins with http://"),
+            (mail.to_owned(), "set [response.notification.smtp]"),
+            (key.to_owned(), "response.notification.to.a.secret is written out"),
+            (
+                "remote_command.commands.c = {run = [\"a\"], hosts = []}".into(),
+                "commands.c.run does not begin with the whole path",
+            ),
+            (
+                "remote_command.commands.c = {run = [\"/a\"], hosts = [\"b\"]}".into(),
+                "there is no [response.remote_command.hosts.b]",
+            ),
+        ] {
+            let error = toml::from_str::<Settings>(&text).unwrap().check().unwrap_err().to_string();
+            assert!(error.contains(wanted), "{text} gave {error}");
+        }
+    }
 
     #[test]
     fn hosts_are_read_and_written() {
