@@ -14,6 +14,7 @@
 //! the data directory before it acts ([`keep`]), so that a kill in between loses nothing.
 
 mod account;
+mod address;
 mod capture;
 mod command;
 mod deadline;
@@ -24,6 +25,7 @@ mod file;
 mod firewall;
 mod forensics;
 pub mod guard;
+mod http;
 mod isolation;
 mod keep;
 pub mod limits;
@@ -31,16 +33,20 @@ mod logins;
 pub mod machine;
 mod message;
 mod nft;
+mod once;
 mod process;
 mod processes;
 mod program;
 mod request;
+#[cfg(test)]
+mod servers;
 mod sessions;
 pub mod settings;
 mod shaping;
 mod steps;
 #[cfg(test)]
 mod testing;
+mod text;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -50,6 +56,7 @@ use vertice_model::{Action, Order, Outcome, Receipt, Task, Timestamp};
 
 pub use failure::Failure;
 pub use keep::Keep;
+pub use message::{Told, ask, receivers};
 pub use settings::Settings;
 
 /// How the world stands with an action.

@@ -1,10 +1,20 @@
 //! What each verb is configured with: the sections `[response.VERB]` of the configuration. Each has `enabled`, the
 //! second of the two switches to go live (the first is `response.mode`).
 
+mod outward;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+
+use crate::Failure;
+
+pub(crate) use outward::is_host_name;
+pub use outward::{
+    AllowedHost, Command, Email, Hidden, HostKey, MailAddress, Notification, Receiver, Remote, RemoteHost, Request,
+    Security, Slack, Smtp, Webhook,
+};
 
 /// What each verb is configured with.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -58,6 +68,16 @@ impl Settings {
             ("remote_command", self.remote_command.enabled),
         ];
         switches.into_iter().filter(|(_, on)| *on).map(|(verb, _)| verb).collect()
+    }
+
+    /// Whether all that is configured of other systems can be used, as far as that can be told without asking them
+    /// and without opening what secrets are taken from.
+    ///
+    /// # Errors
+    /// The first thing that can not be used, by its key.
+    pub fn check(&self) -> Result<(), Failure> {
+        crate::message::check(self)?;
+        crate::command::check(&self.remote_command)
     }
 }
 
@@ -167,30 +187,4 @@ impl Default for Forensics {
     fn default() -> Forensics {
         Forensics { enabled: false, bytes_max: 100_000_000 }
     }
-}
-
-/// `notification`.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Notification {
-    /// Whether it may act once the mode is live.
-    pub enabled: bool,
-}
-
-/// `http_request`.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Request {
-    /// Whether it may act once the mode is live.
-    pub enabled: bool,
-    /// The hosts that may be called, each as `host` or `host:port`.
-    pub hosts: Vec<String>,
-}
-
-/// `remote_command`.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Remote {
-    /// Whether it may act once the mode is live.
-    pub enabled: bool,
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use vertice_api::{Access, Api, KeyPolicy, Metrics, NewKey, RefusedLine, Serving, SplitBody, SplitError};
