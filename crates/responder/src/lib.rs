@@ -14,6 +14,7 @@
 
 mod account;
 mod capture;
+mod claims;
 mod command;
 mod decoy;
 mod failure;
@@ -25,9 +26,14 @@ mod isolation;
 mod keep;
 pub mod limits;
 mod message;
+mod netlink;
 mod nft;
 mod process;
+mod program;
+mod release;
 mod request;
+#[cfg(test)]
+mod rig;
 mod sessions;
 pub mod settings;
 mod shaping;
@@ -40,6 +46,7 @@ use vertice_model::{Action, Order, Outcome, Receipt, Task, Timestamp};
 
 pub use failure::Failure;
 pub use keep::Keep;
+pub use release::{HeldElement, held, release_address};
 pub use settings::Settings;
 
 /// How the world stands with an action.
@@ -72,6 +79,22 @@ pub(crate) struct Hand<'a> {
     pub(crate) keep: &'a Keep,
     /// The time, for leases: read once when the order was taken up.
     pub(crate) now: Timestamp,
+}
+
+impl Hand<'_> {
+    /// When the world is to let go by itself, and in how many whole seconds that is.
+    ///
+    /// # Errors
+    /// Where the order has no lease, or it is over: nothing that lasts is done without one.
+    pub(crate) fn lease(&self) -> Result<(Timestamp, u64), Failure> {
+        let Some(until) = self.order.until else {
+            return Err(Failure::Final(format!("{} lasts, and its order has no end", self.order.action.verb())));
+        };
+        match until.micros_since(self.now).div_ceil(1_000_000) {
+            0 => Err(Failure::Final(format!("its lease was over at {until}"))),
+            lasts_s => Ok((until, lasts_s)),
+        }
+    }
 }
 
 /// What carries orders out on this machine.
@@ -121,7 +144,7 @@ impl Responder {
     fn done(&self, hand: &Hand<'_>, begun: bool, policy: &Policy) -> Result<(Outcome, Seen), Failure> {
         match hand.order.task {
             Task::Apply => {
-                if let Some(why) = guard::forbids(policy, &hand.order.action) {
+                if let Some(why) = guard::forbids(policy, &hand.order.action).or_else(|| inventory_forbids(hand, policy)) {
                     return Err(Failure::Final(why));
                 }
                 if begun {
@@ -152,6 +175,26 @@ impl Responder {
                 Ok((Outcome::Done, Seen { note, ..seen }))
             }
         }
+    }
+}
+
+/// Why an action may not be carried out because of whom the settings say that it means: a host named in an action has
+/// the addresses that the inventory gives it.
+fn inventory_forbids(hand: &Hand<'_>, policy: &Policy) -> Option<String> {
+    match &hand.order.action {
+        Action::ZoneIsolation(a) => isolation::forbids(policy, hand.settings, a),
+        Action::FirewallRule(_)
+        | Action::HoneypotDeployment(_)
+        | Action::TrafficShaping(_)
+        | Action::TrafficCapture(_)
+        | Action::KillProcess(_)
+        | Action::Quarantine(_)
+        | Action::RevokeCredentials(_)
+        | Action::SessionTermination(_)
+        | Action::CollectForensics(_)
+        | Action::Notification(_)
+        | Action::HttpRequest(_)
+        | Action::RemoteCommand(_) => None,
     }
 }
 
