@@ -122,7 +122,9 @@ fn has_room(hand: &Hand<'_>, more_bytes: u64) -> Result<(), Failure> {
     let most = hand.settings.traffic_capture.total_bytes_max;
     if bytes.saturating_add(more_bytes) > most {
         let folder = folder.display();
-        return Err(Failure::Final(format!("{folder} holds {bytes} B, and {more_bytes} more would pass {most}: remove some")));
+        return Err(Failure::Final(format!(
+            "{folder} holds {bytes} B, and {more_bytes} more would pass {most}: remove some"
+        )));
     }
     if running >= CAPTURES_MAX {
         return Err(Failure::Retry(format!("{running} recordings run, which is the most")));
@@ -158,8 +160,18 @@ fn begin(hand: &Hand<'_>, address: IpAddr, ring: &Path, measures: (u64, u64, u64
     let log = File::create(&said).map_err(|e| Failure::Retry(format!("making {}: {e}", said.display())))?;
     let mut tcpdump = command(Path::new("timeout"));
     tcpdump.args(["--kill-after=5", &lasts_s.to_string()]).arg(&settings.tcpdump);
-    // Unbuffered, so that a kill loses nothing; no names are looked up, and nothing is read into the packets.
-    tcpdump.args(["-U", "-n", "-i", &settings.interface, "-C", &file_mb.to_string(), "-W", &files.to_string()]);
+    // Unbuffered on both sides, so that a kill loses next to nothing; no names are looked up.
+    tcpdump.args([
+        "--immediate-mode",
+        "-U",
+        "-n",
+        "-i",
+        &settings.interface,
+        "-C",
+        &file_mb.to_string(),
+        "-W",
+        &files.to_string(),
+    ]);
     // It stays who it is, for the folder is ours alone.
     tcpdump.args(["-Z", "root", "-w"]).arg(ring).args(["host", &address.to_string()]);
     tcpdump.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 
 use serde::{Deserialize, Serialize};
-use vertice_model::Timestamp;
+use vertice_model::{Task, Timestamp};
 
 use crate::keep::name_of;
 use crate::nft::{self, Hold, Key, Limit, Place, Standing};
@@ -46,6 +46,10 @@ pub(crate) fn is_met(hand: &Hand<'_>, place: Place, key: &Key) -> Result<bool, F
     let mut claims: Claims = hand.keep.get(&name(place, key))?.unwrap_or_default();
     let standing = nft::standing(hand.settings, place, key)?;
     let Some(own) = claims.get(&own(hand)).copied() else { return Ok(false) };
+    // A claim that is to be prolonged is not met by what it was before.
+    if hand.order.task == Task::Apply && hand.order.until.is_some_and(|until| until > own.until) {
+        return Ok(false);
+    }
     claims.retain(|_, claim| claim.until > hand.now);
     let Standing::Held { limit, remaining_ms } = standing else { return Ok(false) };
     let strict_enough = match (limit, own.limit) {

@@ -67,7 +67,8 @@ fn decoy(hand: &Hand<'_>, action: &HoneypotDeployment) -> Result<SocketAddr, Fai
     let v6 = action.target_ip.to_canonical().is_ipv6();
     let family = if v6 { "IPv6" } else { "IPv4" };
     let Some(decoy) = all.iter().find(|decoy| decoy.is_ipv6() == v6) else {
-        let why = format!("no {family} address of an {name} decoy is set: name one in response.honeypot_deployment.{name}");
+        let why =
+            format!("no {family} address of an {name} decoy is set: name one in response.honeypot_deployment.{name}");
         return Err(Failure::Final(why));
     };
     if decoy.ip().is_loopback() {

@@ -144,7 +144,9 @@ impl Responder {
     fn done(&self, hand: &Hand<'_>, begun: bool, policy: &Policy) -> Result<(Outcome, Seen), Failure> {
         match hand.order.task {
             Task::Apply => {
-                if let Some(why) = guard::forbids(policy, &hand.order.action).or_else(|| inventory_forbids(hand, policy)) {
+                if let Some(why) =
+                    guard::forbids(policy, &hand.order.action).or_else(|| inventory_forbids(hand, policy))
+                {
                     return Err(Failure::Final(why));
                 }
                 if begun {

@@ -164,13 +164,7 @@ enum Answer<'a> {
 }
 
 /// Asks, and hands on what comes. That a thing is not there is no failure: nothing comes.
-fn ask(
-    what: u16,
-    flags: u16,
-    body: &[u8],
-    answer: u16,
-    take: &mut dyn FnMut(Answer<'_>),
-) -> Result<(), Failure> {
+fn ask(what: u16, flags: u16, body: &[u8], answer: u16, take: &mut dyn FnMut(Answer<'_>)) -> Result<(), Failure> {
     for _ in 0..NETLINK_DUMPS_MAX {
         take(Answer::Anew);
         match ask_once(what, flags, body, answer, take) {
@@ -189,15 +183,8 @@ fn ask(
 }
 
 /// Whether the answer was whole.
-fn ask_once(
-    what: u16,
-    flags: u16,
-    body: &[u8],
-    answer: u16,
-    take: &mut dyn FnMut(Answer<'_>),
-) -> Result<bool, Errno> {
-    let socket =
-        socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, Some(netlink::NETFILTER))?;
+fn ask_once(what: u16, flags: u16, body: &[u8], answer: u16, take: &mut dyn FnMut(Answer<'_>)) -> Result<bool, Errno> {
+    let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, Some(netlink::NETFILTER))?;
     set_socket_timeout(&socket, Timeout::Recv, Some(Duration::from_secs(NETLINK_S_MAX)))?;
     send(&socket, &message(what, flags, body), SendFlags::empty())?;
     let mut buffer = vec![0; NETLINK_BYTES_MAX];

@@ -80,7 +80,8 @@ fn wait(child: &mut Child, limit: Duration) -> std::io::Result<Option<std::proce
 
 /// Whether a process ends within a time.
 pub(crate) fn ends_within(process: impl AsFd, limit: Duration) -> std::io::Result<bool> {
-    let timeout = Timespec { tv_sec: i64::try_from(limit.as_secs()).unwrap_or(i64::MAX), tv_nsec: limit.subsec_nanos().into() };
+    let timeout =
+        Timespec { tv_sec: i64::try_from(limit.as_secs()).unwrap_or(i64::MAX), tv_nsec: limit.subsec_nanos().into() };
     loop {
         match poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&timeout)) {
             Ok(ready) => return Ok(ready > 0),

@@ -199,7 +199,9 @@ fn nobody_elses_rules_are_touched_and_ours_come_back_after_a_flush() {
         set block4 { type ipv4_addr; elements = { 192.0.2.1 } }
         chain input { type filter hook input priority 0; policy accept; ip saddr @block4 counter drop; }
     }
-    table ip nat { chain post { type nat hook postrouting priority 100; oifname \"h9\" masquerade; } }";
+    table ip nat { chain post { type nat hook postrouting priority 100; oifname \"h9\" masquerade; }
+    }
+    ";
     let path = rig.dir.path().join("theirs.nft");
     File::create(&path).unwrap().write_all(theirs.as_bytes()).unwrap();
     rig.ruleset(&["-f", path.to_str().unwrap()]);

@@ -211,7 +211,7 @@ impl Place {
             Some(*word)
         };
         let protocol = if self.protocol { Some(protocol_of(word()?[0])?) } else { None };
-        let port = if self.port { word().map(|w| u16::from_be_bytes([w[0], w[1]])) } else { None };
+        let port = if self.port { Some(word()?).map(|w| u16::from_be_bytes([w[0], w[1]])) } else { None };
         Some(Key { address: first, to, protocol, port })
     }
 }

@@ -146,7 +146,10 @@ pub(crate) fn standing(settings: &Settings, place: Place, key: &Key) -> Result<S
         }
     }
     let Some(found) = netlink::element(TABLE, &place.name(), &key.bytes())? else { return Ok(Standing::Absent) };
-    Ok(Standing::Held { limit: found.limit.and_then(limit_found), remaining_ms: found.remaining_ms.unwrap_or(u64::MAX) })
+    Ok(Standing::Held {
+        limit: found.limit.and_then(limit_found),
+        remaining_ms: found.remaining_ms.unwrap_or(u64::MAX),
+    })
 }
 
 /// Everything that a table of ours may hold and does.
@@ -190,7 +193,9 @@ impl Limit {
             )));
         }
         if in_units(count, per_s).is_none() {
-            return Err(Failure::Final(format!("a limit of {count} in {per_s} s is no whole number in any of nft's units")));
+            return Err(Failure::Final(format!(
+                "a limit of {count} in {per_s} s is no whole number in any of nft's units"
+            )));
         }
         Ok(Limit::Packets { count, per_s })
     }
