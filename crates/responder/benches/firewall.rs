@@ -8,7 +8,12 @@
 
 #![expect(clippy::disallowed_methods, reason = "a benchmark measures time")]
 #![expect(clippy::print_stdout, reason = "a benchmark prints what it measured")]
-#![allow(dead_code, missing_docs, reason = "the files of the crate are here for what is measured of them")]
+#![allow(
+    dead_code,
+    missing_docs,
+    unused_imports,
+    reason = "the files of the crate are here for what is measured of them"
+)]
 
 #[path = "../src/failure.rs"]
 mod failure;
@@ -30,7 +35,7 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use failure::Failure;
-use nft::{Hold, Key, Kind, Place, Standing};
+use nft::{Hold, Key, Kind, Place, Standing, Wish};
 use settings::Settings;
 use vertice_testkit::net::{Namespace, missing};
 
@@ -56,9 +61,12 @@ fn main() {
 fn measure(beside: u32) {
     let settings = Settings::default();
     let place = Place::of(Kind::Block, false);
-    let hold = |n: u32, lasts_s| Hold { place, key: Key::of(address(n)), limit: None, lasts_s };
+    let hold = |n: u32, lasts_s| {
+        let wish = Wish::Held(Hold { place, key: Key::of(address(n)), limit: None, lasts_s });
+        nft::change(&settings, &[wish], 30).expect("it is held");
+    };
     let first = Instant::now();
-    nft::hold(&settings, &hold(0, 600), 30).expect("the table can be made");
+    hold(0, 600);
     print("the table and its first element", beside, vec![first.elapsed()]);
     fill(beside);
     let each = |what: &str, act: &dyn Fn(u32)| {
@@ -70,14 +78,14 @@ fn measure(beside: u32) {
         print(what, beside, took.collect());
     };
     let seen = |n: u32| matches!(nft::standing(&settings, place, &Key::of(address(n))), Ok(Standing::Held { .. }));
-    each("block", &|n| nft::hold(&settings, &hold(n, 600), 30).expect("it is held"));
+    each("block", &|n| hold(n, 600));
     each("observe", &|n| assert!(seen(n)));
-    each("block what is blocked", &|n| nft::hold(&settings, &hold(n, 600), 30).expect("it is held"));
-    each("prolong", &|n| nft::hold(&settings, &hold(n, 900), 30).expect("it is held"));
-    each("let go", &|n| nft::let_go(&settings, place, &Key::of(address(n)), 30).expect("it is let go"));
+    each("prolong", &|n| hold(n, 900));
+    let gone = |n: u32| Wish::Gone(place, Key::of(address(n)));
+    each("let go", &|n| nft::change(&settings, &[gone(n)], 30).expect("it is let go"));
     let (rate, seconds, threads) = PACED;
     let took = paced(rate, seconds, threads, &|n| {
-        nft::hold(&settings, &hold(1_000 + n, 600), 30).expect("it is held");
+        hold(1_000 + n, 600);
         assert!(seen(1_000 + n));
     });
     print(&format!("block and observe, {rate}/s, {threads} threads"), beside, took);

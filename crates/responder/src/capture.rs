@@ -26,7 +26,9 @@ use serde::{Deserialize, Serialize};
 use vertice_model::{Task, Timestamp, TrafficCapture};
 
 use crate::keep::name_of;
-use crate::limits::{CAPTURE_BYTES_MIN, CAPTURE_FILES_MAX, CAPTURE_STEP_MS, CAPTURE_STEPS_MAX, CAPTURES_MAX};
+use crate::limits::{
+    CAPTURE_BUFFER_KIB, CAPTURE_BYTES_MIN, CAPTURE_FILES_MAX, CAPTURE_STEP_MS, CAPTURE_STEPS_MAX, CAPTURES_MAX,
+};
 use crate::program::{command, ends_within, not_started, printable};
 use crate::{Failure, Hand, Held, Seen};
 
@@ -160,18 +162,10 @@ fn begin(hand: &Hand<'_>, address: IpAddr, ring: &Path, measures: (u64, u64, u64
     let log = File::create(&said).map_err(|e| Failure::Retry(format!("making {}: {e}", said.display())))?;
     let mut tcpdump = command(Path::new("timeout"));
     tcpdump.args(["--kill-after=5", &lasts_s.to_string()]).arg(&settings.tcpdump);
-    // Unbuffered on both sides, so that a kill loses next to nothing; no names are looked up.
-    tcpdump.args([
-        "--immediate-mode",
-        "-U",
-        "-n",
-        "-i",
-        &settings.interface,
-        "-C",
-        &file_mb.to_string(),
-        "-W",
-        &files.to_string(),
-    ]);
+    // Written packet by packet, so that a kill loses no more than what the kernel still gathers, a second's worth; its
+    // mode without gathering has room for eight packets only. No names are looked up.
+    tcpdump.args(["-U", "-n", "-B", &CAPTURE_BUFFER_KIB.to_string(), "-i", &settings.interface]);
+    tcpdump.args(["-C", &file_mb.to_string(), "-W", &files.to_string()]);
     // It stays who it is, for the folder is ours alone.
     tcpdump.args(["-Z", "root", "-w"]).arg(ring).args(["host", &address.to_string()]);
     tcpdump.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);

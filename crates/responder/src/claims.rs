@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use vertice_model::{Task, Timestamp};
 
 use crate::keep::name_of;
-use crate::nft::{self, Hold, Key, Limit, Place, Standing};
+use crate::nft::{self, Hold, Key, Limit, Place, Standing, Wish};
 use crate::{Failure, Hand};
 
 /// What one action asks of an element.
@@ -25,19 +25,35 @@ struct Claim {
 /// By the name of the action.
 type Claims = BTreeMap<String, Claim>;
 
-/// Makes the action's claim, and the element what the strictest claim asks.
-pub(crate) fn make(hand: &Hand<'_>, place: Place, key: &Key, limit: Option<Limit>) -> Result<(), Failure> {
+/// Makes the action's claim on each element, and each what its strictest claim asks; all in one transaction.
+pub(crate) fn make(hand: &Hand<'_>, elements: &[(Place, Key)], limit: Option<Limit>) -> Result<(), Failure> {
     let (until, _) = hand.lease()?;
-    change(hand, place, key, |claims| {
+    let _lock = lock(hand)?;
+    let mut wishes = Vec::new();
+    for (place, key) in elements {
+        let mut claims = live(hand, *place, key)?;
         claims.insert(own(hand), Claim { limit, until });
-    })
+        hand.keep.put(&name(*place, key), &claims)?;
+        wishes.push(wish(hand, *place, key, &claims));
+    }
+    nft::change(hand.settings, &wishes, hand.order.timeout_s)
 }
 
-/// Takes the action's claim back; where it was the last one, the element goes.
-pub(crate) fn withdraw(hand: &Hand<'_>, place: Place, key: &Key) -> Result<(), Failure> {
-    change(hand, place, key, |claims| {
+/// Takes the action's claim on each element back; one that it was the last claim on goes.
+pub(crate) fn withdraw(hand: &Hand<'_>, elements: &[(Place, Key)]) -> Result<(), Failure> {
+    let _lock = lock(hand)?;
+    let (mut wishes, mut left) = (Vec::new(), Vec::new());
+    for (place, key) in elements {
+        let mut claims = live(hand, *place, key)?;
         claims.remove(&own(hand));
-    })
+        wishes.push(wish(hand, *place, key, &claims));
+        left.push((name(*place, key), claims));
+    }
+    nft::change(hand.settings, &wishes, hand.order.timeout_s)?;
+    for (name, claims) in left {
+        if claims.is_empty() { hand.keep.forget(&name)? } else { hand.keep.put(&name, &claims)? }
+    }
+    Ok(())
 }
 
 /// Whether the action's claim is there and the element is at least as strict as it asks, for as long as the strictest
@@ -61,29 +77,17 @@ pub(crate) fn is_met(hand: &Hand<'_>, place: Place, key: &Key) -> Result<bool, F
     Ok(strict_enough && nft::lasts(remaining_ms, until, hand.now))
 }
 
-fn change(hand: &Hand<'_>, place: Place, key: &Key, change: impl FnOnce(&mut Claims)) -> Result<(), Failure> {
-    let name = name(place, key);
-    let _lock = lock(hand)?;
-    let mut claims: Claims = hand.keep.get(&name)?.unwrap_or_default();
+/// The claims that are not over.
+fn live(hand: &Hand<'_>, place: Place, key: &Key) -> Result<Claims, Failure> {
+    let mut claims: Claims = hand.keep.get(&name(place, key))?.unwrap_or_default();
     claims.retain(|_, claim| claim.until > hand.now);
-    let count = claims.len();
-    change(&mut claims);
-    let withdrawn = claims.len() < count;
-    if !withdrawn && !claims.is_empty() {
-        hand.keep.put(&name, &claims)?;
-    }
-    match strictest(&claims) {
-        Some(claim) => {
-            let lasts_s = claim.until.micros_since(hand.now).div_ceil(1_000_000);
-            nft::hold(hand.settings, &Hold { place, key: *key, limit: claim.limit, lasts_s }, hand.order.timeout_s)?;
-        }
-        None => nft::let_go(hand.settings, place, key, hand.order.timeout_s)?,
-    }
-    match (claims.is_empty(), withdrawn) {
-        (true, _) => hand.keep.forget(&name),
-        (false, true) => hand.keep.put(&name, &claims),
-        (false, false) => Ok(()),
-    }
+    Ok(claims)
+}
+
+fn wish(hand: &Hand<'_>, place: Place, key: &Key, claims: &Claims) -> Wish {
+    let Some(claim) = strictest(claims) else { return Wish::Gone(place, *key) };
+    let lasts_s = claim.until.micros_since(hand.now).div_ceil(1_000_000);
+    Wish::Held(Hold { place, key: *key, limit: claim.limit, lasts_s })
 }
 
 /// Of two that are equally strict, the one that lasts longer.

@@ -17,14 +17,15 @@ use vertice_model::{HoneypotDeployment, Task};
 
 use crate::firewall::stands;
 use crate::limits::DECOY_CONNECT_S_MAX;
-use crate::nft::{self, Hold, Key, Kind, Place};
+use crate::nft::{self, Hold, Key, Kind, Place, Wish};
 use crate::{Failure, Hand, Held, Seen};
 
 pub(crate) fn apply(hand: &Hand<'_>, action: &HoneypotDeployment) -> Result<String, Failure> {
     let (until, lasts_s) = hand.lease()?;
     let (place, key) = element(action)?;
     let decoy = decoy(hand, action)?;
-    nft::hold(hand.settings, &Hold { place, key, limit: None, lasts_s }, hand.order.timeout_s)?;
+    let hold = Hold { place, key, limit: None, lasts_s };
+    nft::change(hand.settings, &[Wish::Held(hold)], hand.order.timeout_s)?;
     Ok(format!("{} is led to the {} decoy at {decoy} until {until}", key.address, action.honeypot_type))
 }
 
@@ -43,7 +44,7 @@ pub(crate) fn observe(hand: &Hand<'_>, action: &HoneypotDeployment) -> Result<Se
 
 pub(crate) fn undo(hand: &Hand<'_>, action: &HoneypotDeployment) -> Result<String, Failure> {
     let (place, key) = element(action)?;
-    nft::let_go(hand.settings, place, &key, hand.order.timeout_s)?;
+    nft::change(hand.settings, &[Wish::Gone(place, key)], hand.order.timeout_s)?;
     Ok(format!("{} is led nowhere any more", key.address))
 }
 

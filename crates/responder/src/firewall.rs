@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use vertice_model::{FirewallRule, FirewallVerdict, Protocol, Task};
 
-use crate::nft::{self, Ends, Hold, Key, Kind, Limit, Place, Standing};
+use crate::nft::{self, Ends, Hold, Key, Kind, Limit, Place, Standing, Wish};
 use crate::{Failure, Hand, Held, Seen, claims};
 
 pub(crate) fn apply(hand: &Hand<'_>, action: &FirewallRule) -> Result<String, Failure> {
@@ -16,11 +16,12 @@ pub(crate) fn apply(hand: &Hand<'_>, action: &FirewallRule) -> Result<String, Fa
     let (until, lasts_s) = hand.lease()?;
     match action.rule {
         FirewallVerdict::Block => {
-            nft::hold(hand.settings, &Hold { place, key, limit: None, lasts_s }, hand.order.timeout_s)?;
+            let hold = Hold { place, key, limit: None, lasts_s };
+            nft::change(hand.settings, &[Wish::Held(hold)], hand.order.timeout_s)?;
             Ok(format!("{} is blocked until {until}", key.text()))
         }
         FirewallVerdict::RateLimit { count, per_s } => {
-            claims::make(hand, place, &key, Some(Limit::packets(count, per_s)?))?;
+            claims::make(hand, &[(place, key)], Some(Limit::packets(count, per_s)?))?;
             Ok(format!("{} may begin {count} in {per_s} s until {until}", key.text()))
         }
     }
@@ -28,7 +29,7 @@ pub(crate) fn apply(hand: &Hand<'_>, action: &FirewallRule) -> Result<String, Fa
 
 pub(crate) fn observe(hand: &Hand<'_>, action: &FirewallRule) -> Result<Seen, Failure> {
     let (place, key) = element(action)?;
-    let (applied, note) = match action.rule {
+    let (applied, mut note) = match action.rule {
         FirewallVerdict::Block => stands(hand, place, &key)?,
         FirewallVerdict::RateLimit { .. } => {
             let met = claims::is_met(hand, place, &key)?;
@@ -36,7 +37,11 @@ pub(crate) fn observe(hand: &Hand<'_>, action: &FirewallRule) -> Result<Seen, Fa
         }
     };
     // A drop is final in nftables: no rule of anybody else's lets through what ours drop.
-    let stopped = applied && action.rule == FirewallVerdict::Block;
+    let mut stopped = applied && action.rule == FirewallVerdict::Block;
+    if stopped && nft::has_flowtables()? {
+        stopped = false;
+        note.push_str("; a flowtable may carry established flows past it");
+    }
     let criteria = BTreeMap::from([("rule_applied", applied), ("traffic_stopped", stopped)]);
     Ok(Seen { held: if applied { Held::Yes } else { Held::No }, criteria, note })
 }
@@ -44,8 +49,8 @@ pub(crate) fn observe(hand: &Hand<'_>, action: &FirewallRule) -> Result<Seen, Fa
 pub(crate) fn undo(hand: &Hand<'_>, action: &FirewallRule) -> Result<String, Failure> {
     let (place, key) = element(action)?;
     match action.rule {
-        FirewallVerdict::Block => nft::let_go(hand.settings, place, &key, hand.order.timeout_s)?,
-        FirewallVerdict::RateLimit { .. } => claims::withdraw(hand, place, &key)?,
+        FirewallVerdict::Block => nft::change(hand.settings, &[Wish::Gone(place, key)], hand.order.timeout_s)?,
+        FirewallVerdict::RateLimit { .. } => claims::withdraw(hand, &[(place, key)])?,
     }
     Ok(format!("{} is let through", key.text()))
 }

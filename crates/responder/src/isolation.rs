@@ -37,17 +37,15 @@ pub(crate) fn apply(hand: &Hand<'_>, action: &ZoneIsolation) -> Result<String, F
     // Those of an earlier attempt too, or a change of the inventory in between would leave one behind.
     all.extend(remembered(hand, action)?);
     hand.keep.put(&name(action), &all)?;
-    for address in &all {
-        claims::make(hand, place(*address), &Key::of(*address), None)?;
-    }
+    claims::make(hand, &elements(&all), None)?;
     Ok(format!("{} cut off until {until}", list(&all)))
 }
 
 pub(crate) fn observe(hand: &Hand<'_>, action: &ZoneIsolation) -> Result<Seen, Failure> {
     let all = addresses(hand, action)?;
     let mut met = Vec::new();
-    for address in &all {
-        met.push(claims::is_met(hand, place(*address), &Key::of(*address))?);
+    for (place, key) in elements(&all) {
+        met.push(claims::is_met(hand, place, &key)?);
     }
     let isolated = !met.is_empty() && met.iter().all(|met| *met);
     // The rules that let the management plane through are part of what stands or does not.
@@ -62,9 +60,7 @@ pub(crate) fn observe(hand: &Hand<'_>, action: &ZoneIsolation) -> Result<Seen, F
 
 pub(crate) fn undo(hand: &Hand<'_>, action: &ZoneIsolation) -> Result<String, Failure> {
     let all = addresses(hand, action)?;
-    for address in &all {
-        claims::withdraw(hand, place(*address), &Key::of(*address))?;
-    }
+    claims::withdraw(hand, &elements(&all))?;
     hand.keep.forget(&name(action))?;
     Ok(format!("{} let in again", list(&all)))
 }
@@ -93,8 +89,8 @@ fn resolved(settings: &Settings, action: &ZoneIsolation) -> BTreeSet<IpAddr> {
     all.map(|address| address.to_canonical()).collect()
 }
 
-fn place(address: IpAddr) -> Place {
-    Place::of(Kind::Isolate, address.is_ipv6())
+fn elements(all: &BTreeSet<IpAddr>) -> Vec<(Place, Key)> {
+    all.iter().map(|address| (Place::of(Kind::Isolate, address.is_ipv6()), Key::of(*address))).collect()
 }
 
 fn name(action: &ZoneIsolation) -> String {

@@ -55,9 +55,6 @@ pub const MANAGEMENT_NETS_MAX: usize = 256;
 /// counts from when it was told, in ticks of up to 10 ms, and we in whole seconds.
 pub const LEASE_SLACK_MS: u64 = 2_000;
 
-/// How often what is held is read and let go again because some of it expired in between.
-pub const RELEASE_ATTEMPTS_MAX: u32 = 5;
-
 /// The longest that a decoy is waited for when it is asked whether it is there, in seconds: it is in our own network.
 pub const DECOY_CONNECT_S_MAX: u64 = 3;
 
@@ -69,6 +66,9 @@ pub const CAPTURE_BYTES_MIN: u64 = 2_000_000;
 
 /// How many files the ring of one recording has at most: a tenth is lost when the oldest makes room.
 pub const CAPTURE_FILES_MAX: u64 = 10;
+
+/// What the kernel gathers for one recording, in KiB: 30 ms of a gigabit per second, in which tcpdump gets its turn.
+pub const CAPTURE_BUFFER_KIB: u64 = 4_096;
 
 /// How many recordings run at once: each is a process that sees every packet of the interface.
 pub const CAPTURES_MAX: usize = 16;

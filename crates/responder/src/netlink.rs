@@ -44,6 +44,9 @@ const NEW_RULE: u16 = 6;
 const GET_RULE: u16 = 7;
 const NEW_ELEMENT: u16 = 12;
 const GET_ELEMENT: u16 = 13;
+const NEW_FLOWTABLE: u16 = 22;
+const GET_FLOWTABLE: u16 = 23;
+const FAMILY_ALL: u8 = 0;
 const FAMILY_INET: u8 = 1;
 
 const REQUEST: u16 = 0x1;
@@ -88,6 +91,13 @@ pub(crate) fn element(table: &str, set: &str, key: &[u8]) -> Result<Option<Found
 /// All elements of a set; none where there is no such set.
 pub(crate) fn elements(table: &str, set: &str) -> Result<Vec<Found>, Failure> {
     ask_elements(DUMP, &of_set(table, set))
+}
+
+/// Whether anybody has a flowtable.
+pub(crate) fn has_flowtables() -> Result<bool, Failure> {
+    let mut any = false;
+    ask(GET_FLOWTABLE, DUMP, &[], NEW_FLOWTABLE, &mut |answer| any = matches!(answer, Answer::Message(_)) || any)?;
+    Ok(any)
 }
 
 const SET_ELEMENTS: u16 = 3;
@@ -216,7 +226,8 @@ fn message(what: u16, flags: u16, body: &[u8]) -> Vec<u8> {
     bytes.extend((NFNL_SUBSYS_NFTABLES << 8 | what).to_ne_bytes());
     bytes.extend((REQUEST | flags).to_ne_bytes());
     bytes.extend([0; 8]);
-    bytes.extend([FAMILY_INET, 0, 0, 0]);
+    // Whose tables are meant is told by the name of ours, but for flowtables, which are asked for of all.
+    bytes.extend([if what == GET_FLOWTABLE { FAMILY_ALL } else { FAMILY_INET }, 0, 0, 0]);
     bytes.extend(body);
     bytes
 }

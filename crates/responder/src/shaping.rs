@@ -15,7 +15,7 @@ use crate::{Failure, Hand, Held, Seen, claims};
 pub(crate) fn apply(hand: &Hand<'_>, action: &TrafficShaping) -> Result<String, Failure> {
     let (until, _) = hand.lease()?;
     let (place, key) = element(action);
-    claims::make(hand, place, &key, Some(Limit::bits(action.limit_bit_s)?))?;
+    claims::make(hand, &[(place, key)], Some(Limit::bits(action.limit_bit_s)?))?;
     Ok(format!("{} has {} bit/s until {until}", key.address, action.limit_bit_s))
 }
 
@@ -29,7 +29,7 @@ pub(crate) fn observe(hand: &Hand<'_>, action: &TrafficShaping) -> Result<Seen, 
 
 pub(crate) fn undo(hand: &Hand<'_>, action: &TrafficShaping) -> Result<String, Failure> {
     let (place, key) = element(action);
-    claims::withdraw(hand, place, &key)?;
+    claims::withdraw(hand, &[(place, key)])?;
     Ok(format!("the limit is off {}", key.address))
 }
 

@@ -253,6 +253,23 @@ fn an_address_is_released_from_everything_with_the_daemon_stopped() {
 }
 
 #[test]
+fn where_a_flowtable_carries_flows_past_the_rules_traffic_is_not_said_to_be_stopped() {
+    let Some(rig) = rig() else { return };
+    rig.ruleset(&["add", "table", "inet", "fast"]);
+    let order = block(v4(1));
+    assert!(rig.done(&order).criteria["traffic_stopped"]);
+    let table = "add flowtable inet fast f { hook ingress priority 0; devices = { h1, h3 }; }";
+    let made = rig.star.router.run(|| std::process::Command::new("nft").arg(table).output()).unwrap();
+    if !made.status.success() {
+        println!("left out: this kernel has no flowtables");
+        return;
+    }
+    let seen = rig.observe(&order);
+    assert_eq!((seen.held, seen.criteria["rule_applied"], seen.criteria["traffic_stopped"]), (Held::Yes, true, false));
+    assert!(seen.note.ends_with("a flowtable may carry established flows past it"), "{}", seen.note);
+}
+
+#[test]
 fn an_nft_that_is_missing_fails_or_hangs_changes_nothing() {
     let Some(mut rig) = rig() else { return };
     let fake = |name: &str, script: &str| -> PathBuf {

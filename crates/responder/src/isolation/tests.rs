@@ -77,6 +77,34 @@ fn cut_off_by_name_and_by_address_it_is_let_in_when_both_are_taken_back() {
 }
 
 #[test]
+fn a_host_is_cut_off_under_all_its_addresses_or_none() {
+    let Some(mut rig) = Rig::new(settings(), &["nft"]) else { return };
+    let mut failing = settings();
+    failing.firewall_rule.nft = "false".into();
+    rig.restart(failing);
+    let receipt = rig.carry(&isolate(Some("server"), None), false);
+    assert!(refusal(&receipt).1, "it may be tried again");
+    for server in [v4(3), v6(3)] {
+        assert!(rig.attacker().connect(echo(server), LONG).is_ok());
+    }
+    // What nft is given at once: all of it, or the one half would be in force without the other.
+    let log = rig.dir.path().join("given");
+    let fake = rig.dir.path().join("nft");
+    let script = format!("#!/bin/sh\necho run >> {0}\nexec nft \"$@\"\n", log.display());
+    let mut file = std::fs::File::create(&fake).unwrap();
+    std::io::Write::write_all(&mut file, script.as_bytes()).unwrap();
+    file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    drop(file);
+    let mut counting = settings();
+    counting.firewall_rule.nft = fake;
+    rig.restart(counting);
+    rig.done(&isolate(Some("server"), None));
+    assert_eq!(std::fs::read_to_string(&log).unwrap(), "run\n");
+    let table = rig.ruleset(&["list", "table", "inet", "vertice"]);
+    assert_eq!(table.matches("timeout 10m").count(), 2, "{table}");
+}
+
+#[test]
 fn another_management_network_is_in_force_with_the_next_order() {
     let Some(mut rig) = Rig::new(settings(), &["nft"]) else { return };
     let order = isolate(Some("server"), None);

@@ -16,8 +16,8 @@
 //! - `cut` and `lead` (prerouting, priority mangle and just before dstnat): decoys. They exist only where a decoy is
 //!   configured, because a NAT chain turns connection tracking on.
 //!
-//! A flowtable (hardware or software offload of forwarded flows) carries established flows past all hooks; where
-//! somebody configured one, a block stops new connections only. Nothing of nftables could do otherwise.
+//! A flowtable (hardware or software offload of forwarded flows) carries established flows past all hooks. Where
+//! somebody configured one, a block stops new connections, and `traffic_stopped` is not said to be met.
 //!
 //! # Why nft's own language, and not its JSON
 //! The JSON input of nft 1.0.6 (Debian 12) drops an element's own limit without a word, so that every rate would be
@@ -30,8 +30,7 @@ use std::time::Duration;
 use vertice_model::Timestamp;
 
 use crate::limits::{
-    LEASE_SLACK_MS, NFT_S_MAX, RATE_COUNT_MAX, RATE_PERIOD_S_MAX, RELEASE_ATTEMPTS_MAX, SHAPE_BIT_S_MAX,
-    SHAPE_BIT_S_MIN, SHAPE_BURST_BYTES,
+    LEASE_SLACK_MS, NFT_S_MAX, RATE_COUNT_MAX, RATE_PERIOD_S_MAX, SHAPE_BIT_S_MAX, SHAPE_BIT_S_MIN, SHAPE_BURST_BYTES,
 };
 use crate::netlink::{self, Found, FoundLimit};
 use crate::settings::Settings;
@@ -78,64 +77,80 @@ pub(crate) enum Standing {
     Broken,
 }
 
-/// Makes an element so: adds it, or sets its limit and its end anew; nothing is done where it is so already.
-///
-/// # Errors
-/// When nft fails and the kernel does not hold the element afterwards. The kernel is as it was before.
-pub(crate) fn hold(settings: &Settings, hold: &Hold, limit_s: u64) -> Result<(), Failure> {
-    let standing = standing(settings, hold.place, &hold.key)?;
-    if is_as_asked(hold, standing) {
-        return Ok(());
-    }
-    let mut script = String::new();
-    if standing == Standing::Broken {
-        script.push_str(&shape::script(settings)?);
-    }
-    let (set, key) = (hold.place.name(), hold.key.text());
-    if standing != Standing::Absent {
-        // Kernels before 6.12 do not change the end of an element that is there. Adding it first lets it be deleted
-        // also where it just expired.
-        script.push_str(&format!("add element inet {TABLE} {set} {{ {key} }}\n"));
-        script.push_str(&format!("delete element inet {TABLE} {set} {{ {key} }}\n"));
-    }
-    let limit = hold.limit.map(Limit::text).unwrap_or_default();
-    script.push_str(&format!("add element inet {TABLE} {set} {{ {key} {limit} timeout {}s }}\n", hold.lasts_s));
-    match nft(settings, &script, limit_s) {
-        Ok(()) => Ok(()),
-        // It may have been killed after the kernel had taken the transaction.
-        Err(failure) => match self::standing(settings, hold.place, &hold.key) {
-            Ok(now) if is_as_asked(hold, now) => Ok(()),
-            Ok(_) | Err(_) => Err(failure),
-        },
-    }
+/// What an element is to be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Wish {
+    /// There, and just so.
+    Held(Hold),
+    /// Not there.
+    Gone(Place, Key),
 }
 
-fn is_as_asked(hold: &Hold, standing: Standing) -> bool {
-    let wanted_ms = hold.lasts_s.saturating_mul(1_000);
-    matches!(standing, Standing::Held { limit, remaining_ms }
-        if limit == hold.limit && remaining_ms.abs_diff(wanted_ms) <= LEASE_SLACK_MS)
+/// Makes elements what they are to be, all in one transaction; nothing is done where they are so already.
+///
+/// # Errors
+/// When nft fails and the kernel does not hold what it should afterwards. The kernel is then as it was before.
+pub(crate) fn change(settings: &Settings, wishes: &[Wish], limit_s: u64) -> Result<(), Failure> {
+    let (mut script, mut broken) = (String::new(), false);
+    for wish in wishes {
+        let (Wish::Held(Hold { place, key, .. }) | Wish::Gone(place, key)) = wish;
+        let standing = standing(settings, *place, key)?;
+        if !is_met(wish, standing, *place, key)? {
+            broken |= standing == Standing::Broken && matches!(wish, Wish::Held(_));
+            script.push_str(&lines(wish, standing));
+        }
+    }
+    if script.is_empty() {
+        return Ok(());
+    }
+    if broken {
+        script.insert_str(0, &shape::script(settings)?);
+    }
+    let Err(failure) = nft(settings, &script, limit_s) else { return Ok(()) };
+    // It may have been killed after the kernel had taken the transaction.
+    for wish in wishes {
+        let (Wish::Held(Hold { place, key, .. }) | Wish::Gone(place, key)) = wish;
+        if !is_met(wish, self::standing(settings, *place, key)?, *place, key)? {
+            return Err(failure);
+        }
+    }
+    Ok(())
+}
+
+fn is_met(wish: &Wish, standing: Standing, place: Place, key: &Key) -> Result<bool, Failure> {
+    Ok(match (wish, standing) {
+        (Wish::Held(hold), Standing::Held { limit, remaining_ms }) => {
+            let wanted_ms = hold.lasts_s.saturating_mul(1_000);
+            limit == hold.limit && remaining_ms.abs_diff(wanted_ms) <= LEASE_SLACK_MS
+        }
+        (Wish::Held(_), Standing::Absent | Standing::Broken) | (Wish::Gone(..), Standing::Held { .. }) => false,
+        (Wish::Gone(..), Standing::Absent) => true,
+        // It may lie in its set though no rule asks for it.
+        (Wish::Gone(..), Standing::Broken) => netlink::element(TABLE, &place.name(), &key.bytes())?.is_none(),
+    })
+}
+
+/// What nft is told for one element.
+fn lines(wish: &Wish, standing: Standing) -> String {
+    let (Wish::Held(Hold { place, key, .. }) | Wish::Gone(place, key)) = wish;
+    let (set, key) = (place.name(), key.text());
+    let mut lines = String::new();
+    if standing != Standing::Absent {
+        // Kernels before 6.12 do not change the end of an element that is there, so it is deleted first; and it is
+        // added before, or the deletion would fail where it just expired.
+        lines.push_str(&format!("add element inet {TABLE} {set} {{ {key} }}\n"));
+        lines.push_str(&format!("delete element inet {TABLE} {set} {{ {key} }}\n"));
+    }
+    if let Wish::Held(hold) = wish {
+        let limit = hold.limit.map(Limit::text).unwrap_or_default();
+        lines.push_str(&format!("add element inet {TABLE} {set} {{ {key} {limit} timeout {}s }}\n", hold.lasts_s));
+    }
+    lines
 }
 
 /// Whether what remains of an element reaches to an instant.
 pub(crate) fn lasts(remaining_ms: u64, until: Timestamp, now: Timestamp) -> bool {
     remaining_ms.saturating_add(LEASE_SLACK_MS) >= until.micros_since(now) / 1_000
-}
-
-/// Takes an element out; content where it is not there.
-///
-/// # Errors
-/// When nft fails and the kernel holds the element still.
-pub(crate) fn let_go(settings: &Settings, place: Place, key: &Key, limit_s: u64) -> Result<(), Failure> {
-    let there = || Ok(netlink::element(TABLE, &place.name(), &key.bytes())?.is_some());
-    if !there()? {
-        return Ok(());
-    }
-    let script = format!("delete element inet {TABLE} {} {{ {} }}\n", place.name(), key.text());
-    match nft(settings, &script, limit_s) {
-        // It may have expired in between, or the kernel may have taken the transaction.
-        Err(failure) if there()? => Err(failure),
-        Ok(()) | Err(_) => Ok(()),
-    }
 }
 
 /// How an element stands, read from the kernel.
@@ -165,23 +180,16 @@ pub(crate) fn all() -> Result<Vec<(Place, Key, Found)>, Failure> {
 
 /// Takes every element that names an address out, in one transaction. Says how many there were.
 pub(crate) fn release(settings: &Settings, address: IpAddr) -> Result<usize, Failure> {
-    let mut failure = None;
-    for _ in 0..RELEASE_ATTEMPTS_MAX {
-        let mut named = all()?;
-        named.retain(|(_, key, _)| key.names(address));
-        if named.is_empty() && failure.is_none() {
-            return Ok(0);
-        }
-        let delete = |(place, key, _): &(Place, Key, Found)| {
-            format!("delete element inet {TABLE} {} {{ {} }}\n", place.name(), key.text())
-        };
-        // One that expires in between fails the whole transaction, which is then made anew of what is left.
-        match nft(settings, &named.iter().map(delete).collect::<String>(), NFT_S_MAX) {
-            Ok(()) => return Ok(named.len()),
-            Err(e) => failure = Some(e),
-        }
-    }
-    Err(failure.unwrap_or_else(|| Failure::Retry(format!("{address} could not be let go"))))
+    let mut named = all()?;
+    named.retain(|(_, key, _)| key.names(address));
+    let gone: Vec<Wish> = named.iter().map(|(place, key, _)| Wish::Gone(*place, *key)).collect();
+    change(settings, &gone, NFT_S_MAX)?;
+    Ok(gone.len())
+}
+
+/// Whether some established flows may be carried past all rules: a flowtable does that, whoever's it is.
+pub(crate) fn has_flowtables() -> Result<bool, Failure> {
+    netlink::has_flowtables()
 }
 
 impl Limit {
