@@ -18,7 +18,7 @@ use vertice_model::RevokeCredentials;
 use crate::deadline::Deadline;
 use crate::keep::name_of;
 use crate::machine::is_here;
-use crate::program::run;
+use crate::program::said;
 use crate::steps::between;
 use crate::{Failure, Hand, Held, Seen};
 
@@ -160,7 +160,7 @@ fn usermod(hand: &Hand<'_>, arguments: &[&str], user: &str) -> Result<(), Failur
     let root = settings.root.to_string_lossy();
     let elsewhere = if root == "/" { &[][..] } else { &["--root", &root] };
     let all = [elsewhere, arguments, &["--", user]].concat();
-    let said = run(&settings.usermod, &all, &Deadline::after(hand.order.timeout_s)?)?;
+    let said = said(&settings.usermod, &all, &Deadline::after(hand.order.timeout_s)?)?;
     let text = format!("{} {}: {}", settings.usermod.display(), all.join(" "), said.text);
     match said.code {
         Some(0) => Ok(()),

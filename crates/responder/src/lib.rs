@@ -16,6 +16,7 @@
 mod account;
 mod address;
 mod capture;
+mod claims;
 mod command;
 mod deadline;
 mod decoy;
@@ -32,12 +33,16 @@ pub mod limits;
 mod logins;
 pub mod machine;
 mod message;
+mod netlink;
 mod nft;
 mod once;
 mod process;
 mod processes;
 mod program;
+mod release;
 mod request;
+#[cfg(test)]
+mod rig;
 #[cfg(test)]
 mod servers;
 mod sessions;
@@ -57,6 +62,7 @@ use vertice_model::{Action, Order, Outcome, Receipt, Task, Timestamp};
 pub use failure::Failure;
 pub use keep::Keep;
 pub use message::{Told, ask, receivers};
+pub use release::{HeldElement, held, release_address};
 pub use settings::Settings;
 
 /// How the world stands with an action.
@@ -89,6 +95,22 @@ pub(crate) struct Hand<'a> {
     pub(crate) keep: &'a Keep,
     /// The time, for leases: read once when the order was taken up.
     pub(crate) now: Timestamp,
+}
+
+impl Hand<'_> {
+    /// When the world is to let go by itself, and in how many whole seconds that is.
+    ///
+    /// # Errors
+    /// Where the order has no lease, or it is over: nothing that lasts is done without one.
+    pub(crate) fn lease(&self) -> Result<(Timestamp, u64), Failure> {
+        let Some(until) = self.order.until else {
+            return Err(Failure::Final(format!("{} lasts, and its order has no end", self.order.action.verb())));
+        };
+        match until.micros_since(self.now).div_ceil(1_000_000) {
+            0 => Err(Failure::Final(format!("its lease was over at {until}"))),
+            lasts_s => Ok((until, lasts_s)),
+        }
+    }
 }
 
 /// What carries orders out on this machine.
@@ -138,12 +160,15 @@ impl Responder {
     fn done(&self, hand: &Hand<'_>, begun: bool, policy: &Policy) -> Result<(Outcome, Seen), Failure> {
         match hand.order.task {
             Task::Apply => {
-                if let Some(why) = guard::forbids(policy, &hand.order.action) {
+                let forbids = || guard::forbids(policy, &hand.order.action).or_else(|| inventory_forbids(hand, policy));
+                if let Some(why) = forbids() {
                     return Err(if begun { taken_back(hand, why)? } else { Failure::Final(why) });
                 }
                 if begun {
                     let seen = observe(hand)?;
                     match seen.held {
+                        // What the kernel lets go of by itself may be there with an older end, and is prolonged.
+                        Held::Yes if ends_by_itself(&hand.order.action) => {}
                         Held::Yes => return Ok((Outcome::Already, seen)),
                         Held::No => {}
                         Held::Unknowable => return Err(Failure::Unknown(seen.note)),
@@ -181,6 +206,42 @@ fn taken_back(hand: &Hand<'_>, why: String) -> Result<Failure, Failure> {
             undo(hand)?;
             Ok(Failure::Final(why))
         }
+/// Why an action may not be carried out because of whom the settings say that it means: a host named in an action has
+/// the addresses that the inventory gives it.
+fn inventory_forbids(hand: &Hand<'_>, policy: &Policy) -> Option<String> {
+    match &hand.order.action {
+        Action::ZoneIsolation(a) => isolation::forbids(policy, hand.settings, a),
+        Action::FirewallRule(_)
+        | Action::HoneypotDeployment(_)
+        | Action::TrafficShaping(_)
+        | Action::TrafficCapture(_)
+        | Action::KillProcess(_)
+        | Action::Quarantine(_)
+        | Action::RevokeCredentials(_)
+        | Action::SessionTermination(_)
+        | Action::CollectForensics(_)
+        | Action::Notification(_)
+        | Action::HttpRequest(_)
+        | Action::RemoteCommand(_) => None,
+    }
+}
+
+/// Whether the world lets go of an action at its order's `until`, should we be gone; to apply it again prolongs it.
+fn ends_by_itself(action: &Action) -> bool {
+    match action {
+        Action::FirewallRule(_)
+        | Action::HoneypotDeployment(_)
+        | Action::ZoneIsolation(_)
+        | Action::TrafficShaping(_)
+        | Action::TrafficCapture(_) => true,
+        Action::KillProcess(_)
+        | Action::Quarantine(_)
+        | Action::RevokeCredentials(_)
+        | Action::SessionTermination(_)
+        | Action::CollectForensics(_)
+        | Action::Notification(_)
+        | Action::HttpRequest(_)
+        | Action::RemoteCommand(_) => false,
     }
 }
 

@@ -1,86 +1,199 @@
-//! Running a program of the system: with nothing of our environment, bounded in time and in what it says.
+//! Other programs, run within bounds: never by a shell, with an empty environment, killed with all that they started
+//! when their time is over.
 
-use std::io::{ErrorKind, Read as _, pipe};
-use std::os::fd::AsFd as _;
+use std::io::{ErrorKind, Read, Write as _};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
 
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
+use crate::Failure;
 use crate::deadline::Deadline;
-use crate::{Failure, limits};
+use crate::limits::{PROGRAM_ERROR_CHARS_MAX, PROGRAM_OUTPUT_BYTES_MAX};
+
+/// Where programs are looked for when the environment says nothing, and behind what it says: `nft` and `tcpdump` lie
+/// in `sbin`, which the environment of a service often leaves out.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// A command with nothing in its environment but where programs are, in the one language that messages are read in.
+/// It leads a process group of its own, so that it can be ended with all that it started, and so that an interrupt at
+/// our terminal does not end it.
+pub(crate) fn command(program: &Path) -> Command {
+    let inherited = std::env::var("PATH").unwrap_or_default();
+    let mut command = Command::new(program);
+    command.env_clear().env("PATH", format!("{inherited}:{PATH}")).env("LC_ALL", "C").process_group(0);
+    command
+}
 
 /// What a program said, and how it ended.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Said {
     /// Its exit code; `None` if a signal ended it.
     pub(crate) code: Option<i32>,
-    /// Its output and its errors, as they came.
+    /// Its output, and behind it its errors.
     pub(crate) text: String,
 }
 
-/// Runs a program to its end.
+/// Runs a command to its end, given `input`, for `limit` at most. Gives what it wrote to its standard output.
 ///
 /// # Errors
-/// When it is not there ([`Failure::Final`]), and when it takes too long or says too much, and is ended for that.
-pub(crate) fn run(program: &Path, arguments: &[&str], deadline: &Deadline) -> Result<Said, Failure> {
-    let name = program.display();
-    let failed = |e: std::io::Error| Failure::Retry(format!("running {name}: {e}"));
-    let (mut output, input) = pipe().map_err(failed)?;
-    let mut command = Command::new(program);
-    command.args(arguments).env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("LC_ALL", "C");
-    command.stdin(Stdio::null()).stdout(input.try_clone().map_err(failed)?).stderr(input);
-    let mut child = command.spawn().map_err(|e| match e.kind() {
-        ErrorKind::NotFound => Failure::Final(format!("the program {name} is not there")),
-        ErrorKind::PermissionDenied => Failure::Final(format!("the program {name} may not be run")),
-        _ => failed(e),
-    })?;
-    // Ours ends of the pipe are closed, or there would be no end of the output.
-    drop(command);
-    let mut text = Vec::new();
-    let mut ended = || -> std::io::Result<bool> {
-        let mut buffer = [0; 8192];
-        loop {
-            if text.len() > limits::OUTPUT_BYTES || !deadline.wait(output.as_fd()) {
-                return Ok(false);
-            }
-            match output.read(&mut buffer)? {
-                0 => break,
-                n => text.extend_from_slice(&buffer[..n]),
-            }
-        }
-        let pidfd = pidfd_open(Pid::from_child(&child), PidfdFlags::empty())?;
-        Ok(deadline.wait(pidfd.as_fd()))
+/// [`Failure::Final`] where there is no such program, [`Failure::Retry`] where it failed or had to be ended, with what
+/// it wrote to its standard error.
+pub(crate) fn run(command: Command, input: &str, limit: Duration) -> Result<String, Failure> {
+    let name = name(&command);
+    let ended = ended(command, input, |process| ends_within(process, limit))?;
+    let Some(status) = ended.status else {
+        let seconds = limit.as_secs_f32();
+        return Err(Failure::Retry(format!("{name} had not ended after {seconds} s and was killed")));
     };
-    let ended = ended();
-    if !matches!(ended, Ok(true)) {
-        child.kill().map_err(failed)?;
+    if status.success() {
+        return Ok(ended.out);
     }
-    let status = child.wait().map_err(failed)?;
-    match ended {
-        Ok(true) => Ok(Said { code: status.code(), text: String::from_utf8_lossy(&text).trim().to_owned() }),
-        Ok(false) => Err(Failure::Retry(format!("{name} took too long or said too much, and was ended"))),
-        Err(e) => Err(failed(e)),
+    let err = &ended.err;
+    let said = if err.trim().is_empty() { format!("it ended with {status}") } else { printable(err) };
+    Err(Failure::Retry(format!("{name} failed: {said}")))
+}
+
+/// Runs a program to its end, however that is, until `deadline` at most.
+///
+/// # Errors
+/// [`Failure::Final`] where there is no such program, [`Failure::Retry`] where it had to be ended.
+pub(crate) fn said(program: &Path, arguments: &[&str], deadline: &Deadline) -> Result<Said, Failure> {
+    let mut command = command(program);
+    command.args(arguments);
+    let ended = ended(command, "", |process| Ok(deadline.wait(process)))?;
+    let Some(status) = ended.status else {
+        return Err(Failure::Retry(format!("{} took too long and was killed", program.display())));
+    };
+    Ok(Said { code: status.code(), text: format!("{}{}", ended.out, ended.err).trim().to_owned() })
+}
+
+/// How a program ended, and what it wrote.
+struct Ended {
+    /// `None` if its time was over.
+    status: Option<ExitStatus>,
+    out: String,
+    err: String,
+}
+
+fn ended(
+    mut command: Command,
+    input: &str,
+    in_time: impl FnOnce(BorrowedFd<'_>) -> std::io::Result<bool>,
+) -> Result<Ended, Failure> {
+    let name = name(&command);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(|e| not_started(&name, &e))?;
+    let (to, out, err) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    std::thread::scope(|scope| {
+        // It may end without reading what it is given, which is then told by its exit code.
+        scope.spawn(move || to.map(|mut to| to.write_all(input.as_bytes())));
+        let out = scope.spawn(move || out.map(read).unwrap_or_default());
+        let err = scope.spawn(move || err.map(read).unwrap_or_default());
+        let status = wait(&mut child, in_time).map_err(|e| Failure::Retry(format!("waiting for {name}: {e}")))?;
+        Ok(Ended { status, out: out.join().unwrap_or_default(), err: err.join().unwrap_or_default() })
+    })
+}
+
+fn name(command: &Command) -> String {
+    command.get_program().to_string_lossy().into_owned()
+}
+
+/// Why a program could not be started.
+pub(crate) fn not_started(name: &str, error: &std::io::Error) -> Failure {
+    let why = format!("starting {name}: {error}");
+    match error.kind() {
+        ErrorKind::NotFound => Failure::Final(format!("{why}; is it installed?")),
+        ErrorKind::PermissionDenied => Failure::Final(why),
+        _ => Failure::Retry(why),
     }
+}
+
+/// How it ended; `None` if its time was over. Afterwards nothing of its process group runs.
+fn wait(
+    child: &mut Child,
+    in_time: impl FnOnce(BorrowedFd<'_>) -> std::io::Result<bool>,
+) -> std::io::Result<Option<ExitStatus>> {
+    let pid = Pid::from_child(child);
+    let over = !in_time(pidfd_open(pid, PidfdFlags::empty())?.as_fd())?;
+    // It may have left something behind that holds its output open. The group's number is not given to another before
+    // the child is waited for.
+    let _ = kill_process_group(pid, Signal::KILL);
+    let status = child.wait()?;
+    Ok((!over).then_some(status))
+}
+
+/// Whether a process ends within a time.
+pub(crate) fn ends_within(process: impl AsFd, limit: Duration) -> std::io::Result<bool> {
+    let timeout =
+        Timespec { tv_sec: i64::try_from(limit.as_secs()).unwrap_or(i64::MAX), tv_nsec: limit.subsec_nanos().into() };
+    loop {
+        match poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&timeout)) {
+            Ok(ready) => return Ok(ready > 0),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(e) => return Err(e.into()),
+        }
+    }
+}
+
+/// What a pipe gives, up to the bound; the rest is read and dropped, so that the writer is not held up.
+fn read(mut pipe: impl Read) -> String {
+    let mut bytes = Vec::new();
+    let _ = (&mut pipe).take(PROGRAM_OUTPUT_BYTES_MAX).read_to_end(&mut bytes);
+    let _ = std::io::copy(&mut pipe, &mut std::io::sink());
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// Its first characters on one line, without control characters.
+pub(crate) fn printable(text: &str) -> String {
+    let line = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
+    line.collect::<Vec<_>>().join(" ").chars().take(PROGRAM_ERROR_CHARS_MAX).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn sh(script: &str, input: &str, limit: Duration) -> Result<String, Failure> {
+        let mut shell = command(Path::new("sh"));
+        shell.args(["-c", script]);
+        run(shell, input, limit)
+    }
+
+    const LONG: Duration = Duration::from_secs(60);
+
     #[test]
-    fn a_program_is_run_to_its_end_or_ended() {
-        let deadline = Deadline::after(60).unwrap();
-        let sh = |script: &str, deadline: &Deadline| run(Path::new("/bin/sh"), &["-c", script], deadline);
-        let said = sh("echo a; echo b >&2; exit 3", &deadline).unwrap();
-        assert_eq!((said.code, said.text.as_str()), (Some(3), "a\nb"));
-        assert_eq!(sh("kill -9 $$", &deadline).unwrap().code, None);
-        assert_eq!(sh("env | grep -c .", &deadline).unwrap().text, "3");
-        let much = sh("while :; do echo much; done", &deadline).unwrap_err();
-        assert!(matches!(&much, Failure::Retry(why) if why.contains("too much")), "{much}");
-        let late = sh("while :; do :; done", &Deadline::after(1).unwrap()).unwrap_err();
+    fn what_goes_in_comes_out_however_much_it_is() {
+        let input = "x".repeat(1_000_000);
+        assert_eq!(sh("cat", &input, LONG).unwrap(), input);
+        assert_eq!(sh("exit 0", &input, LONG).unwrap(), "", "it need not read what it is given");
+        assert_eq!(sh("echo $HOME", "", LONG).unwrap(), "\n", "nothing of our environment is handed on");
+    }
+
+    #[test]
+    fn a_missing_a_failing_and_a_hanging_program_are_told_apart() {
+        let missing = run(command(Path::new("/no/such/program")), "", LONG).unwrap_err();
+        assert!(matches!(&missing, Failure::Final(why) if why.contains("is it installed?")), "{missing}");
+        let failing = sh("echo 'no\u{1b}[31m way' >&2; exit 3", "", LONG).unwrap_err();
+        assert_eq!(failing, Failure::Retry("sh failed: no [31m way".to_owned()));
+        let silent = sh("exit 3", "", LONG).unwrap_err();
+        assert!(silent.to_string().contains("exit status: 3"), "{silent}");
+        // The `sleep` is a process of its own and holds the output open; it ends with the shell.
+        let hanging = sh("sleep 600; echo late", "", Duration::from_millis(50)).unwrap_err();
+        assert!(matches!(&hanging, Failure::Retry(why) if why.contains("was killed")), "{hanging}");
+        assert_eq!(sh("sleep 600 & echo done", "", LONG).unwrap(), "done\n", "what it leaves behind is ended");
+    }
+
+    #[test]
+    fn what_was_said_is_told_however_it_ended() {
+        let sh = |script: &str, s: u64| said(Path::new("/bin/sh"), &["-c", script], &Deadline::after(s).unwrap());
+        assert_eq!(sh("echo a; echo b >&2; exit 3", 60).unwrap(), Said { code: Some(3), text: "a\nb".to_owned() });
+        assert_eq!(sh("kill -9 $$", 60).unwrap().code, None);
+        let late = sh("while :; do :; done", 1).unwrap_err();
         assert!(matches!(&late, Failure::Retry(why) if why.contains("too long")), "{late}");
-        let missing = run(Path::new("/no/such/program"), &[], &deadline).unwrap_err();
-        assert_eq!(missing, Failure::Final("the program /no/such/program is not there".to_owned()));
     }
 }

@@ -4,8 +4,10 @@
 mod outward;
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::Failure;
@@ -111,10 +113,13 @@ impl Default for Firewall {
 pub struct Decoy {
     /// Whether it may act once the mode is live.
     pub enabled: bool,
-    /// Where the SSH decoy listens, such as "192.0.2.10:2222". Empty: there is none, and the verb is refused.
-    pub ssh: String,
+    /// Where the SSH decoy listens, such as "192.0.2.10:2222" and "[2001:db8::10]:2222": the first of the attacker's
+    /// family is taken. "0.0.0.0:2222" and "[::]:2222" are a decoy on this host that listens on all its addresses; one
+    /// on loopback can not be reached from outside. A decoy elsewhere must send its answers back by way of this host,
+    /// which must forward. Empty: there is none, and the verb is refused.
+    pub ssh: Vec<SocketAddr>,
     /// Where the HTTP decoy listens.
-    pub http: String,
+    pub http: Vec<SocketAddr>,
 }
 
 /// `zone_isolation`.
@@ -123,10 +128,11 @@ pub struct Decoy {
 pub struct Isolation {
     /// Whether it may act once the mode is live.
     pub enabled: bool,
-    /// The addresses of hosts by name, for playbooks that name a host.
-    pub hosts: BTreeMap<String, String>,
-    /// The networks of the management plane, which a host that is cut off still reaches.
-    pub management: Vec<String>,
+    /// The addresses of hosts by name, for playbooks that name a host: `web1 = ["192.0.2.7", "2001:db8::7"]`.
+    pub hosts: BTreeMap<String, Vec<IpAddr>>,
+    /// The networks of the management plane, which a host that is cut off still reaches. Empty: the verb is refused,
+    /// for nobody could let the host in again.
+    pub management: Vec<IpNet>,
 }
 
 /// `traffic_shaping`.
@@ -143,15 +149,25 @@ pub struct Shaping {
 pub struct Capture {
     /// Whether it may act once the mode is live.
     pub enabled: bool,
+    /// The tcpdump program.
+    pub tcpdump: PathBuf,
     /// The interface that is recorded on.
     pub interface: String,
-    /// The most that one recording keeps, in bytes.
+    /// The most that one recording keeps, in bytes; older packets make room.
     pub bytes_max: u64,
+    /// The most that all recordings take together, in bytes, those that ended included: beyond it none is begun.
+    pub total_bytes_max: u64,
 }
 
 impl Default for Capture {
     fn default() -> Capture {
-        Capture { enabled: false, interface: "any".to_owned(), bytes_max: 100_000_000 }
+        Capture {
+            enabled: false,
+            tcpdump: PathBuf::from("tcpdump"),
+            interface: "any".to_owned(),
+            bytes_max: 100_000_000,
+            total_bytes_max: 1_000_000_000,
+        }
     }
 }
 

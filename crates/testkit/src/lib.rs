@@ -1,5 +1,7 @@
 //! What tests of several crates share. Never part of the product.
 
+pub mod net;
+
 use std::path::{Path, PathBuf};
 
 /// The workspace's root.

@@ -250,7 +250,7 @@ fn logs(bundle: &mut Bundle, root: &Path) -> Result<(), Failure> {
         let folder = journal.to_string_lossy();
         let arguments =
             ["--directory", &folder, "--lines=20000", "--output=short-iso", "--utc", "--no-pager", "--quiet"];
-        match program::run(Path::new("journalctl"), &arguments, bundle.deadline()) {
+        match program::said(Path::new("journalctl"), &arguments, bundle.deadline()) {
             Ok(said) if said.code == Some(0) && !said.text.is_empty() => {
                 bundle.add("log-journal.txt", said.text.as_bytes())?;
             }
