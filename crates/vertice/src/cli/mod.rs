@@ -5,6 +5,7 @@
 
 mod approvals;
 mod arguments;
+mod bouncers;
 mod client;
 mod config;
 mod containments;
@@ -118,6 +119,9 @@ enum Ask {
     /// Whom actions hold, and taking them back
     #[command(subcommand)]
     Containments(containments::Verb),
+    /// Who enforces containments elsewhere: firewalls, proxies and web servers with a CrowdSec bouncer
+    #[command(subcommand)]
+    Bouncers(bouncers::Verb),
     /// What the sensors wrote, as it was read
     #[command(subcommand)]
     Events(events::Verb),
@@ -238,6 +242,7 @@ impl Global {
             Ask::Approvals(verb) => approvals::run(verb, &client, out),
             Ask::Responses(verb) => responses::run(verb, &client, out),
             Ask::Containments(verb) => containments::run(verb, &client, out),
+            Ask::Bouncers(verb) => bouncers::run(verb, &client, out),
             Ask::Events(verb) => events::run(verb, &client, out),
             Ask::Deadletter(verb) => server::deadletter(&verb, &client, out),
             Ask::Watch => watch::run(&client, out),
