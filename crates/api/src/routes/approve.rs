@@ -140,11 +140,14 @@ impl Asked {
             .raw("<p><strong>")
             .text(&format!("{left} left"))
             .raw("</strong>, until ")
-            .text(&until.to_string())
+            .text(&to_the_second(until))
             .raw(match question.on_timeout {
                 OnTimeout::Deny => ". If nobody answers, the answer is no.</p>\n",
                 OnTimeout::Escalate => ". If nobody answers, it is asked once more.</p>\n",
-                OnTimeout::Execute => ". If nobody answers, the answer is yes.</p>\n",
+                OnTimeout::Execute => {
+                    ". If nobody answers, the answer is yes where the threat is critical and the action can be undone, \
+                     and no otherwise.</p>\n"
+                }
             })
             .raw("<form method=\"post\" accept-charset=\"utf-8\">\n")
             .raw("<button class=\"yes\" name=\"answer\" value=\"approve\">Approve</button>\n")
@@ -232,17 +235,28 @@ fn sentence(text: &str) -> String {
     format!("{first}{}.", rest.as_str().trim_end_matches('.'))
 }
 
+/// A time, to the second.
+fn to_the_second(at: Timestamp) -> String {
+    let written = at.to_string();
+    match (written.get(..10), written.get(11..19)) {
+        (Some(day), Some(time)) => format!("{day} {time} UTC"),
+        (_, _) => written,
+    }
+}
+
 /// Seconds in the two largest units that matter.
 fn lasting(seconds: u64) -> String {
-    const UNITS: [(u64, &str); 4] = [(86_400, "d"), (3_600, "h"), (60, "min"), (1, "s")];
+    const UNITS: [(u64, &str); 4] = [(86_400, "days"), (3_600, "h"), (60, "min"), (1, "s")];
     let mut rest = seconds;
     let parts = UNITS.iter().map(|(unit, word)| {
         let n = rest / unit;
         rest %= unit;
         (n, word)
     });
-    let parts: Vec<String> =
-        parts.skip_while(|(n, _)| *n == 0).take(2).filter(|(n, _)| *n > 0).map(|(n, w)| format!("{n} {w}")).collect();
+    let shown = parts.skip_while(|(n, _)| *n == 0).take(2).filter(|(n, _)| *n > 0);
+    let parts: Vec<String> = shown
+        .map(|(n, word)| if (n, *word) == (1, "days") { "1 day".to_owned() } else { format!("{n} {word}") })
+        .collect();
     if parts.is_empty() { "less than a second".to_owned() } else { parts.join(" ") }
 }
 
@@ -258,11 +272,13 @@ mod tests {
             (250, "4 min 10 s"),
             (3_600, "1 h"),
             (3_605, "1 h"),
-            (86_400, "1 d"),
-            (90_061, "1 d 1 h"),
+            (86_400, "1 day"),
+            (90_061, "1 day 1 h"),
+            (172_860, "2 days"),
         ] {
             assert_eq!(lasting(seconds), text);
         }
+        assert_eq!(to_the_second("2026-03-01T12:05:00.000003Z".parse().unwrap()), "2026-03-01 12:05:00 UTC");
         assert_eq!(sentence("the question expired"), "The question expired.");
         assert_eq!(sentence(""), ".");
     }

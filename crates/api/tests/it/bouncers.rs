@@ -183,6 +183,35 @@ async fn what_can_not_be_read_is_told_as_crowdsec_tells_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn damaged_queries_are_answered() {
+    let rig = rig();
+    let key = add(&rig, "edge").await;
+    publish(&rig, [containment("a", "203.0.113.1", json!({}))]);
+    let mut random = Random(5);
+    let seeds = [
+        "/v1/decisions?ip=203.0.113.1&contains=false&type=ban",
+        "/v1/decisions?range=203.0.113.0/24&scope=Ip&value=203.0.113.1&scenarios_containing=a,b",
+        "/v1/decisions/stream?startup=true&scopes=ip,range&origins=crowdsec",
+    ];
+    let mut refused = 0;
+    for round in 0..if long() { 100_000 } else { 2_000 } {
+        let (path, query) = seeds[round % seeds.len()].split_once('?').unwrap();
+        let query: String = random.mutated(query.as_bytes()).iter().map(|b| format!("%{b:02X}")).collect();
+        let query = query.replace("%3D", "=").replace("%26", "&");
+        let answer = ask(&rig, "GET", &format!("{path}?{query}"), &key, "test/1").await;
+        match answer.status.as_u16() {
+            200 => assert!(answer.body.is_array() || answer.body.is_object() || answer.text == "null", "{query}"),
+            400 => {
+                assert!(!text(&answer.body, "message").is_empty(), "{query}: {}", answer.text);
+                refused += 1;
+            }
+            other => panic!("{other} for {query}: {}", answer.text),
+        }
+    }
+    assert!(refused > 50, "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn bouncers_are_added_listed_and_removed() {
     let rig = rig();
     let key = add(&rig, "edge").await;

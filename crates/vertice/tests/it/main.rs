@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod bad_input;
 #[cfg(test)]
+mod bouncers;
+#[cfg(test)]
 mod clock;
 #[cfg(test)]
 mod disk;
