@@ -206,6 +206,9 @@ fn taken_back(hand: &Hand<'_>, why: String) -> Result<Failure, Failure> {
             undo(hand)?;
             Ok(Failure::Final(why))
         }
+    }
+}
+
 /// Why an action may not be carried out because of whom the settings say that it means: a host named in an action has
 /// the addresses that the inventory gives it.
 fn inventory_forbids(hand: &Hand<'_>, policy: &Policy) -> Option<String> {

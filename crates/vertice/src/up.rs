@@ -12,7 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use vertice_api::{Access, Api, KeyPolicy, Metrics, NewKey, RefusedLine, Serving, SplitBody, SplitError};
+use vertice_api::{Access, Api, KeyPolicy, Links, Metrics, NewKey, RefusedLine, Serving, SplitBody, SplitError};
 use vertice_engine::{Content, ContentFile, EffectKind, Record};
 use vertice_model::{StepState, Timestamp};
 use vertice_store::{Options, Store};
@@ -100,13 +100,18 @@ async fn serve(config: &Config, opened: Opened) -> Result<()> {
 
     // Shown once, so only when nothing that a newcomer meets can fail any more.
     let keeper = store.clone();
-    tokio::task::spawn_blocking(move || first_key(&keeper)).await.context("making the first API key")??;
+    let links = tokio::task::spawn_blocking(move || {
+        first_key(&keeper)?;
+        anyhow::Ok(Links::new(&vertice_api::link_secret(&keeper)?))
+    });
+    let links = links.await.context("making the first API key")??;
     let standing = Arc::clone(&rim.standing);
     let now = Arc::clone(&clock);
     let api = Api {
         store: store.clone(),
         content: reloading.in_force.subscribe(),
         metrics: Arc::clone(&metrics),
+        links,
         access: Access::new(address, policy(config.server.key_required), &store.api_keys()?),
         clock: Arc::new(move || now.now()),
         split,

@@ -18,18 +18,18 @@ use vertice_store::RecordKind;
 
 use crate::extract::{Json, NoParams, Query};
 use crate::guard::Caller;
-use crate::limits;
 use crate::problem::{Kind, Problem};
 use crate::read::{Shared, json};
+use crate::{Inner, limits};
 
 /// A person's answer to a question.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Answer {
     /// Yes or no.
-    approve: bool,
+    pub(crate) approve: bool,
     /// The `plan_digest` of the question that the person saw; an answer to another plan is void.
-    plan_digest: String,
+    pub(crate) plan_digest: String,
 }
 
 /// A person's judgement of a threat.
@@ -89,29 +89,36 @@ pub(crate) async fn answer(
     Json(answer): Json<Answer>,
 ) -> Result<Response, Problem> {
     let question: Question = api.get(RecordKind::Question, &id).await?;
-    let now = (api.api.clock)();
-    if let Some(why) = void(&question, &answer, now) {
-        return Err(conflict(why));
-    }
-    let id = question.question_id;
-    let Answer { approve, plan_digest } = &answer;
-    let plan_digest = plan_digest.clone();
-    let input = Input::Answer { question: id, approve: *approve, plan_digest, by: by.clone() };
-    let (at, judged) = api.decide(input).await?;
-    let question: Question = api.get(RecordKind::Question, &id.to_string()).await?;
-    if judged && !took(&question, answer.approve, &by, at) {
-        return Err(conflict(
-            void(&question, &answer, at).unwrap_or_else(|| "the engine did not accept it".to_owned()),
-        ));
-    }
-    if judged {
-        api.api.metrics.approval(answer.approve);
-    }
+    let (judged, question) = give(&api, &question, &answer, by).await?;
     Ok(json(status(judged), &question))
 }
 
+/// Gives an answer to a question, and waits for what becomes of it. Returns whether it is judged, and the question.
+pub(crate) async fn give(
+    api: &Inner,
+    question: &Question,
+    answer: &Answer,
+    by: Principal,
+) -> Result<(bool, Question), Problem> {
+    if let Some(why) = void(question, answer, (api.api.clock)()) {
+        return Err(conflict(why));
+    }
+    let id = question.question_id;
+    let Answer { approve, plan_digest } = answer;
+    let input = Input::Answer { question: id, approve: *approve, plan_digest: plan_digest.clone(), by: by.clone() };
+    let (at, judged) = api.decide(input).await?;
+    let question: Question = api.get(RecordKind::Question, &id.to_string()).await?;
+    if judged && !took(&question, *approve, &by, at) {
+        return Err(conflict(void(&question, answer, at).unwrap_or_else(|| "the engine did not accept it".to_owned())));
+    }
+    if judged {
+        api.api.metrics.approval(*approve);
+    }
+    Ok((judged, question))
+}
+
 /// Why an answer to a question has no effect, if it has none.
-fn void(question: &Question, answer: &Answer, now: Timestamp) -> Option<String> {
+pub(crate) fn void(question: &Question, answer: &Answer, now: Timestamp) -> Option<String> {
     let state = match question.state {
         QuestionState::Pending if question.plan_digest != answer.plan_digest => {
             return Some(format!(

@@ -6,6 +6,7 @@
 mod approvals;
 mod arguments;
 mod audit;
+mod bouncers;
 mod client;
 mod config;
 mod containments;
@@ -151,6 +152,9 @@ enum Ask {
     Containments(containments::Verb),
     /// Let go of an address, host or account, whether or not a server runs
     Release(release::Arguments),
+    /// Who enforces containments elsewhere: firewalls, proxies and web servers with a CrowdSec bouncer
+    #[command(subcommand)]
+    Bouncers(bouncers::Verb),
     /// What the sensors wrote, as it was read
     #[command(subcommand)]
     Events(events::Verb),
@@ -278,6 +282,7 @@ impl Global {
             Ask::Responses(verb) => responses::run(verb, &client, out),
             Ask::Containments(verb) => containments::run(verb, &client, out),
             Ask::Release(arguments) => release::run(&arguments, &client, || self.configuration(), out),
+            Ask::Bouncers(verb) => bouncers::run(verb, &client, out),
             Ask::Events(verb) => events::run(verb, &client, out),
             Ask::Deadletter(verb) => server::deadletter(&verb, &client, out),
             Ask::Watch => watch::run(&client, out),
