@@ -8,6 +8,7 @@
 //! - [`Responses`] holds the runs, questions and containments that are alive, and is stepped by the engine.
 
 mod approved;
+pub mod cacao;
 pub mod cases;
 mod condition;
 mod context;
@@ -21,7 +22,9 @@ mod parameters;
 mod plan;
 mod playbook;
 mod policy;
+pub mod preview;
 mod responses;
+pub mod schema;
 mod spent;
 #[cfg(test)]
 mod tests;
