@@ -11,5 +11,6 @@ mod intake;
 mod lists;
 mod live;
 mod mutated;
+mod playbooks;
 mod serving;
 mod standing;
