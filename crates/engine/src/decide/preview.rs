@@ -4,7 +4,7 @@ use serde::Serialize;
 use vertice_model::{Entity, OnTimeout, RunId, Step, Threat};
 
 use super::cases;
-use super::playbook::{OnFailure, Playbook};
+use super::playbook::{Action, OnFailure, Playbook};
 use super::policy::Policy;
 use super::verb::Risk;
 use super::{Playbooks, plan};
@@ -133,26 +133,38 @@ const fn word(on_failure: OnFailure) -> &'static str {
     }
 }
 
-/// An arrow of a playbook's graph.
+/// An action of a playbook as a node of its graph.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
-pub struct Waits {
-    /// The action that waits.
+pub struct Node {
+    /// Which action.
     pub action_id: String,
+    /// What it does.
+    pub action_type: &'static str,
+    /// How much harm it can do.
+    pub risk: Risk,
+    /// Whether a person is asked first.
+    pub asks: bool,
+    /// Whether anything undoes it.
+    pub reversible: bool,
     /// What it waits for.
-    pub waits_for: String,
-    /// What becomes of it if that does not come about: `stop`, `continue`, `rollback`.
+    pub depends_on: Vec<String>,
+    /// What becomes of what waits for it if it does not come about: `stop`, `continue`, `rollback`.
     pub on_failure: &'static str,
 }
 
-/// What the actions of a playbook wait for.
+/// The actions of a playbook and what they wait for, each after those.
 #[must_use]
-pub fn graph(playbook: &Playbook) -> Vec<Waits> {
-    let of = |id: &str| playbook.actions.iter().find(|action| action.id == id).map_or("stop", |a| word(a.on_failure));
-    let waits = |action: &super::playbook::Action| {
-        let arrow = |id: &String| Waits { action_id: action.id.clone(), waits_for: id.clone(), on_failure: of(id) };
-        action.depends_on.iter().map(arrow).collect::<Vec<_>>()
+pub fn graph(playbook: &Playbook) -> Vec<Node> {
+    let node = |action: &Action| Node {
+        action_id: action.id.clone(),
+        action_type: action.verb.as_str(),
+        risk: action.verb.declares().risk,
+        asks: action.checkpoint.is_some(),
+        reversible: action.inverse.is_some(),
+        depends_on: action.depends_on.clone(),
+        on_failure: word(action.on_failure),
     };
-    playbook.actions.iter().flat_map(waits).collect()
+    playbook.actions.iter().map(node).collect()
 }
 
 /// Whom the steps of a preview would touch, each once.
@@ -213,6 +225,13 @@ mod tests {
             let p = shown("x high 0.9 ip=127.0.0.1", Some(&text.replace("ROUTE", route)));
             assert_eq!((p.steps[1].refused.is_some(), p.steps[1].round), (lost, 2), "{route}");
         }
+        let mut refused = Vec::new();
+        let file = ContentFile { path: "p.yml".into(), text: text.replace("ROUTE", "rollback") };
+        let playbooks = Playbooks::compile(&[&file], &mut refused);
+        let nodes = graph(playbooks.get("p").unwrap());
+        let told: Vec<_> =
+            nodes.iter().map(|n| (n.action_id.as_str(), n.depends_on.len(), n.on_failure, n.asks)).collect();
+        assert_eq!(told, [("a", 0, "rollback", false), ("b", 1, "stop", false)]);
         assert!(threat("x high").unwrap_err().contains("lacks its confidence"));
     }
 }

@@ -4,6 +4,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::cacao::json::sorted;
 use super::context::Variable;
 use super::verb::{Declaration, Inverse, Kind, Lasting, Need, Parameter, Verb};
 use crate::limits;
@@ -47,7 +48,7 @@ pub fn schema() -> Value {
 /// The schema as text.
 #[must_use]
 pub fn text() -> String {
-    serde_json::to_string_pretty(&schema()).expect("a JSON value always serializes") + "\n"
+    serde_json::to_string_pretty(&sorted(&schema())).expect("a JSON value always serializes") + "\n"
 }
 
 fn words(description: &str) -> Value {

@@ -40,10 +40,25 @@ pub(super) fn read(text: &str) -> Result<Value, Unreadable> {
     }
 }
 
-/// A value as a text of several lines in which no character but ASCII's line break moves anything: what could be
+/// A value with the keys of its objects in the order of the alphabet. Whether they come so by themselves depends on
+/// what else is built into the program.
+pub(in crate::decide) fn sorted(value: &Value) -> Value {
+    match value {
+        Value::Array(items) => Value::Array(items.iter().map(sorted).collect()),
+        Value::Object(members) => {
+            let mut members: Vec<_> = members.iter().collect();
+            members.sort_unstable_by_key(|(key, _)| *key);
+            Value::Object(members.into_iter().map(|(key, value)| (key.clone(), sorted(value))).collect())
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value.clone(),
+    }
+}
+
+/// A value, sorted, as a text of several lines in which no character but ASCII's line break moves anything: what could be
 /// taken for one, or can not be seen, is escaped.
 pub(super) fn text(value: &Value, pretty: bool) -> String {
-    let text = if pretty { serde_json::to_string_pretty(value) } else { serde_json::to_string(value) };
+    let value = sorted(value);
+    let text = if pretty { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) };
     let text = text.expect("a JSON value always serializes");
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
@@ -223,6 +238,12 @@ mod tests {
         assert!(refused(&"[".repeat(limits::CACAO_DEPTH_MAX + 1)).1.contains("nested deeper"));
         assert!(refused(&" ".repeat(limits::CACAO_BYTES_MAX + 1)).1.contains("at most"));
         assert!(refused("{} {}").1.contains("trailing"));
+    }
+
+    #[test]
+    fn a_text_has_one_order() {
+        let one = text(&json!({"b": [{"d": 1, "c": 2}], "a": {}}), false);
+        assert_eq!(one, r#"{"a":{},"b":[{"c":2,"d":1}]}"#);
     }
 
     #[test]

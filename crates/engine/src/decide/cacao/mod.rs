@@ -13,7 +13,7 @@ mod check;
 mod export;
 mod flow;
 mod import;
-mod json;
+pub(super) mod json;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -102,9 +102,9 @@ pub fn export(file: &ContentFile) -> Result<Exported, Vec<ContentError>> {
     Ok(exported)
 }
 
-/// BLAKE3 of what a file says beside its key `cacao`. JSON of ordered maps is canonical.
+/// BLAKE3 of what a file says beside its key `cacao`: of its values as JSON whose keys are sorted.
 fn digest(written: &Map<String, Value>) -> String {
-    let text = serde_json::to_string(written).expect("a JSON value always serializes");
+    let text = json::text(&Value::Object(written.clone()), false);
     blake3::hash(text.as_bytes()).to_hex().to_string()
 }
 
