@@ -39,6 +39,16 @@ pub const PLAYBOOK_YAML_EVENTS_MAX: usize = PLAYBOOK_BYTES_MAX / 2;
 /// Deepest nesting of a playbook file: file, actions, action, parameters, list are 5; twice that.
 pub const PLAYBOOK_YAML_DEPTH_MAX: usize = 10;
 
+/// Longest CACAO document, in bytes: no more than the file that keeps it whole.
+pub const CACAO_BYTES_MAX: usize = PLAYBOOK_BYTES_MAX;
+
+/// Deepest nesting of a CACAO document. Playbook, workflow, step, commands, command, headers, list are 7; an
+/// extension has the rest.
+pub const CACAO_DEPTH_MAX: usize = 16;
+
+/// Most steps of a CACAO document: for each action a question, a parallel and an end, and a start and an end.
+pub const CACAO_STEPS_MAX: usize = 4 * PLAYBOOK_ACTIONS_MAX + 2;
+
 /// Longest reason of a refusal that quotes another's message, in characters: two lines of a terminal.
 pub const REASON_CHARS_MAX: usize = 160;
 

@@ -146,12 +146,18 @@ fn overlay(table: &mut Table, text: &str) -> Result<()> {
     Ok(())
 }
 
+/// What may be given and has no default, so that the built-in configuration does not have it.
+const OPTIONAL: [&str; 3] =
+    ["response.notification.ca_file", "response.notification.smtp", "response.http_request.ca_file"];
+
 /// The same for a section and those within it. One whose default is empty names things, and takes any name.
 fn overlay_section(known: &mut Table, written: Table, section: &str, text: &str) -> Result<()> {
     let names_things = known.is_empty();
     for (key, value) in written {
         match (known.get_mut(&key), value) {
-            (None, value) if names_things => _ = known.insert(key, value),
+            (None, value) if names_things || OPTIONAL.contains(&format!("{section}.{key}").as_str()) => {
+                known.insert(key, value);
+            }
             (None, _) => {
                 bail!("line {}: [{section}] has no key {key}; it has {}", line_of(text, &key), names(known))
             }

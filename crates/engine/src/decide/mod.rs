@@ -10,6 +10,7 @@
 
 mod act;
 mod approved;
+pub mod cacao;
 pub mod cases;
 mod condition;
 mod context;
@@ -25,7 +26,9 @@ mod parameters;
 mod plan;
 mod playbook;
 mod policy;
+pub mod preview;
 mod responses;
+pub mod schema;
 mod spent;
 #[cfg(test)]
 mod tests;

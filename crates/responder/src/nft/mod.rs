@@ -110,7 +110,7 @@ pub(crate) fn change(settings: &Settings, wishes: &[Wish], limit_s: u64) -> Resu
     // It may have been killed after the kernel had taken the transaction.
     for wish in wishes {
         let (Wish::Held(Hold { place, key, .. }) | Wish::Gone(place, key)) = wish;
-        if !is_met(wish, self::standing(settings, *place, key)?, *place, key)? {
+        if !is_met(wish, standing(settings, *place, key)?, *place, key)? {
             return Err(failure);
         }
     }

@@ -18,6 +18,7 @@ mod explain;
 mod failure;
 mod mappings;
 mod output;
+mod playbooks;
 mod record;
 mod records;
 mod release;
@@ -166,9 +167,9 @@ enum Ask {
     /// What is looked for
     #[command(subcommand)]
     Rules(rules::Verb),
-    /// What is done about it
-    #[command(subcommand)]
-    Playbooks(content::PlaybooksVerb),
+    /// What is done about it, and the tools of whoever writes it
+    #[command(subcommand, visible_alias = "playbook")]
+    Playbooks(playbooks::Verb),
     /// How each log source becomes fields
     #[command(subcommand)]
     Mappings(mappings::Verb),
@@ -287,7 +288,7 @@ impl Global {
             Ask::Deadletter(verb) => server::deadletter(&verb, &client, out),
             Ask::Watch => watch::run(&client, out),
             Ask::Rules(verb) => rules::run(verb, &client, || self.configuration(), out),
-            Ask::Playbooks(verb) => content::playbooks(verb, &client, out),
+            Ask::Playbooks(verb) => playbooks::run(verb, &client, || self.configuration(), out),
             Ask::Mappings(verb) => mappings::run(verb, &client, clock::wall(), out),
             Ask::Config(verb) => config::run(verb, self.config.as_deref(), || self.configuration(), out),
             Ask::Audit(verb) => audit::run(verb, || self.configuration(), out),

@@ -15,6 +15,8 @@ mod kill;
 #[cfg(test)]
 mod newcomer;
 #[cfg(test)]
+mod playbooks;
+#[cfg(test)]
 mod process;
 #[cfg(test)]
 mod reload;
