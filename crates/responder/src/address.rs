@@ -54,7 +54,7 @@ fn is_public_v6(ip: Ipv6Addr) -> bool {
         let [.., a, b, c, d] = ip.octets();
         return is_public_v4(Ipv4Addr::new(a, b, c, d));
     }
-    within(&GLOBAL_V6) && !NOT_PUBLIC_V6.iter().any(|net| within(net))
+    within(&GLOBAL_V6) && !NOT_PUBLIC_V6.iter().any(within)
 }
 
 #[cfg(test)]

@@ -200,26 +200,26 @@ fn end(mut ssh: std::process::Command, line: &str, time: Duration) -> Result<End
         output.push_str(&String::from_utf8_lossy(&bytes));
         output.push('\n');
     }
+    // It was started, and who knows how far it came.
+    let status = status.map_err(|e| Failure::Unknown(format!("waiting for {program}: {e}")))?;
     Ok(End { status, output })
 }
 
-/// Its exit status; `None` if it was ended because the time was over, or can not be waited for.
-fn wait(child: &mut Child, time: Duration) -> Option<ExitStatus> {
-    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-    let ended = pid.and_then(|pid| {
-        let fd = pidfd_open(pid, PidfdFlags::empty()).ok()?;
+/// Its exit status; `None` if it was ended because the time was over.
+fn wait(child: &mut Child, time: Duration) -> std::io::Result<Option<ExitStatus>> {
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or(std::io::ErrorKind::InvalidData)?;
+    let ended = pidfd_open(pid, PidfdFlags::empty()).and_then(|fd| {
         let time = Timespec { tv_sec: i64::try_from(time.as_secs()).unwrap_or(i64::MAX), tv_nsec: 0 };
-        rustix::io::retry_on_intr(|| poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&time))).ok()
+        rustix::io::retry_on_intr(|| poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&time)))
     });
-    if ended.is_some_and(|n| n > 0) {
-        return child.wait().ok();
+    if matches!(ended, Ok(1..)) {
+        return child.wait().map(Some);
     }
-    if let Some(pid) = pid {
-        // It has not been waited for, so the number is still its own.
-        let _ = kill_process_group(pid, Signal::KILL);
-    }
-    let _ = child.wait();
-    None
+    // It has not been waited for, so the number is still its own.
+    let killed = kill_process_group(pid, Signal::KILL);
+    child.wait()?;
+    killed.and(ended)?;
+    Ok(None)
 }
 
 /// Reads what a pipe gives, and keeps the beginning.

@@ -16,11 +16,12 @@ const CALLS: [&str; 4] = ["channel", "here", "everyone", "all"];
 pub(super) fn body(message: &Message) -> Vec<u8> {
     let (title, text) = shown(message);
     let (title, text) = (harmless(&title), harmless(&text));
-    let plain = |text: &str| json!({"type": "plain_text", "text": text, "emoji": false});
-    let mut blocks = vec![
-        json!({"type": "section", "text": plain(&title)}),
-        json!({"type": "section", "text": plain(if text.is_empty() { "-" } else { &text })}),
-    ];
+    let section = |text: &str| {
+        // Slack refuses an empty one.
+        let text = if text.trim().is_empty() { "-" } else { text };
+        json!({"type": "section", "text": {"type": "plain_text", "text": text, "emoji": false}})
+    };
+    let mut blocks = vec![section(&title), section(&text)];
     let mut all = format!("{title}\n{text}");
     if let Some(link) = &message.link {
         let link = harmless(&link.to_string());

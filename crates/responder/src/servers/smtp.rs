@@ -3,6 +3,7 @@
 use std::io::{BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
@@ -21,6 +22,8 @@ pub(crate) struct How {
     pub(crate) recipient: &'static str,
     /// What it says once it has the message; 250 if it is empty, nothing if it is "-".
     pub(crate) taken: &'static str,
+    /// How long it thinks about a recipient, and again about the wish to send.
+    pub(crate) thinks: Duration,
 }
 
 /// A message as it came.
@@ -55,6 +58,8 @@ impl Mail {
 pub(crate) struct Smtp {
     pub(crate) port: u16,
     pub(crate) mails: mpsc::Receiver<Mail>,
+    /// Something for each conversation that is over.
+    pub(crate) ended: mpsc::Receiver<()>,
 }
 
 /// Starts one.
@@ -62,13 +67,17 @@ pub(crate) fn start(how: How) -> Smtp {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let (sent, mails) = mpsc::channel();
+    let (ends, ended) = mpsc::channel();
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
-            let (how, sent) = (how.clone(), sent.clone());
-            std::thread::spawn(move || serve(stream, &how, &sent));
+            let (how, sent, ends) = (how.clone(), sent.clone(), ends.clone());
+            std::thread::spawn(move || {
+                serve(stream, &how, &sent);
+                let _ = ends.send(());
+            });
         }
     });
-    Smtp { port, mails }
+    Smtp { port, mails, ended }
 }
 
 fn encrypted(stream: TcpStream, tls: &Arc<ServerConfig>) -> StreamOwned<ServerConnection, TcpStream> {
@@ -126,10 +135,12 @@ fn talk<S: Read + Write>(
                 say(&mut stream, "250 ok")?;
             }
             "RCPT" => {
+                think(how);
                 mail.to.push(command);
                 say(&mut stream, if how.recipient.is_empty() { "250 ok" } else { how.recipient })?;
             }
             "DATA" => {
+                think(how);
                 say(&mut stream, "354 go on")?;
                 loop {
                     match line(&mut stream)?.as_str() {
@@ -151,6 +162,12 @@ fn talk<S: Read + Write>(
             _ => say(&mut stream, "500 what?")?,
         }
     }
+}
+
+/// Waits for what never comes.
+fn think(how: &How) {
+    let (_kept, never) = mpsc::channel::<()>();
+    let _ = never.recv_timeout(how.thinks);
 }
 
 fn say<S: Read + Write>(stream: &mut BufReader<S>, text: &str) -> Option<()> {
