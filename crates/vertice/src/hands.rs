@@ -12,9 +12,10 @@ use anyhow::{Context as _, Result};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
+use vertice_api::Metrics;
 use vertice_engine::decide::Approved;
 use vertice_engine::{Content, Effect, EffectKind, Engine, Input};
-use vertice_model::{Action, Order, OrderId, Receipt, RunId, Task};
+use vertice_model::{Action, Order, OrderId, Outcome, RunId, Task};
 use vertice_responder::Responder;
 use vertice_store::{Store, SubmitError};
 
@@ -88,6 +89,8 @@ pub struct Hands {
     pub clock: Arc<Clock>,
     /// The content in force, whose policy is asked once more.
     pub content: watch::Receiver<Arc<Content>>,
+    /// Where it is counted what was done.
+    pub metrics: Arc<Metrics>,
 }
 
 /// The responder of a configuration.
@@ -143,8 +146,18 @@ impl Hands {
             while let Some(job) = line.next() {
                 let (store, responder, clock) =
                     (self.store.clone(), Arc::clone(&self.responder), Arc::clone(&self.clock));
-                let content = Arc::clone(&self.content.borrow());
-                acting.spawn_blocking(move || carry_out(job, &store, &responder, &clock, &content));
+                let (content, metrics) = (Arc::clone(&self.content.borrow()), Arc::clone(&self.metrics));
+                acting.spawn_blocking(move || {
+                    let (order_id, task, verb) = {
+                        let order = job.order.get();
+                        (order.order_id, order.task, order.action.verb())
+                    };
+                    let outcome = carry_out(job, &store, &responder, &clock, &content);
+                    if task == Task::Apply && matches!(outcome, Some(Outcome::Done | Outcome::Already)) {
+                        metrics.action_executed(verb);
+                    }
+                    order_id
+                });
             }
             tokio::select! {
                 Some(job) = jobs.recv() => line.waiting.push_back(job),
@@ -220,18 +233,18 @@ fn key(action: &Action) -> String {
     serde_json::to_string(action).unwrap_or_default()
 }
 
-/// Carries one order out: the intent, the act, the receipt.
-pub fn carry_out(job: Job, store: &Store, responder: &Responder, clock: &Clock, content: &Content) -> OrderId {
+/// Carries one order out: the intent, the act, the receipt. Gives what became of it; `None` if the store has stopped.
+pub fn carry_out(job: Job, store: &Store, responder: &Responder, clock: &Clock, content: &Content) -> Option<Outcome> {
     let Job { order, begun } = job;
     let order_id = order.get().order_id;
     let what = order.get().action.verb();
     if !begun && !append(store, Input::Begun { order: order_id }) {
-        return order_id;
+        return None;
     }
-    let receipt: Receipt = responder.carry_out(order, begun, &content.policy, clock.now());
+    let receipt = responder.carry_out(order, begun, &content.policy, clock.now());
     tracing::info!(order = %order_id, action = what, outcome = ?receipt.outcome, note = receipt.note, "an order ended");
-    append(store, Input::Receipt(receipt));
-    order_id
+    let outcome = receipt.outcome.clone();
+    append(store, Input::Receipt(receipt)).then_some(outcome)
 }
 
 /// Writes an input to the log, waiting for a full disk or queue; false if the store has stopped.

@@ -99,3 +99,6 @@ pub const RECORD_HURT_SHOWN: usize = 5;
 /// Most runs, questions, containments and orders that an export of the audit follows for one threat or entity: some
 /// 50 MiB of ids. The busiest address of a day of attacks has hundreds.
 pub const AUDIT_IDS_MAX: usize = 500_000;
+
+/// Questions that wait to be told to approvers: as many as may wait for an answer. Each takes a second or two to tell.
+pub const QUESTIONS_TO_TELL: usize = 1_000;

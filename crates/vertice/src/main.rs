@@ -1,5 +1,6 @@
 //! Vertice: events in; detections, explained threats and planned responses out.
 
+mod ask;
 mod cli;
 mod clock;
 mod config;

@@ -14,10 +14,11 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use vertice_api::{Access, Api, KeyPolicy, Links, Metrics, NewKey, RefusedLine, Serving, SplitBody, SplitError};
 use vertice_engine::{Content, ContentFile, EffectKind, Record};
-use vertice_model::{StepState, Timestamp};
+use vertice_model::{Question, StepState, Timestamp};
 use vertice_store::{Options, Store};
 use vertice_stream::{BodyError, Discovered};
 
+use crate::ask::Asker;
 use crate::cli::plain;
 use crate::clock::Clock;
 use crate::config::{Config, KeyRequired};
@@ -111,7 +112,7 @@ async fn serve(config: &Config, opened: Opened) -> Result<()> {
         store: store.clone(),
         content: reloading.in_force.subscribe(),
         metrics: Arc::clone(&metrics),
-        links,
+        links: links.clone(),
         access: Access::new(address, policy(config.server.key_required), &store.api_keys()?),
         clock: Arc::new(move || now.now()),
         split,
@@ -125,12 +126,16 @@ async fn serve(config: &Config, opened: Opened) -> Result<()> {
         tokio::spawn(vertice_api::serve(listener, vertice_api::router(api), Serving::default(), ends.api.clone()));
     let acting = {
         let (store, clock, content) = (store.clone(), Arc::clone(&clock), reloading.in_force.subscribe());
-        Hands { store, responder: Arc::new(responder), clock, content }.start(config.response.mode, &ends.hands)
+        let (responder, metrics) = (Arc::new(responder), Arc::clone(&metrics));
+        Hands { store, responder, clock, content, metrics }.start(config.response.mode, &ends.hands)
     };
+    let asker = (!config.response.link_base.is_empty()).then(|| Asker::new(config, links, Arc::clone(&clock)).start());
     let judging = {
         let (store, clock, stop) = (store.clone(), Arc::clone(&clock), ends.pipeline.clone());
         let (ready, jobs) = (Arc::clone(&reloading.ready), acting.jobs.clone());
-        tokio::task::spawn_blocking(move || judge(&store, &ready, &clock, &metrics, recovered, jobs, stop))
+        tokio::task::spawn_blocking(move || {
+            judge(&store, &ready, &clock, &metrics, recovered, Rest { jobs, asker }, stop)
+        })
     };
     let watching = tokio::spawn(reloading.watch(told_to_reload, ends.sources.clone()));
     announce(&format!("vertice is ready on http://{address} ({})", protect::told(&config.response)))?;
@@ -326,6 +331,21 @@ fn find_local() -> Discovered {
     found
 }
 
+/// Where what the engine wants of the world goes.
+struct Rest {
+    jobs: mpsc::UnboundedSender<Job>,
+    asker: Option<mpsc::Sender<Question>>,
+}
+
+impl Rest {
+    fn tell(&self, question: &Question) {
+        let Some(asker) = self.asker.as_ref().filter(|_| !question.simulated) else { return };
+        if asker.try_send(question.clone()).is_err() {
+            tracing::warn!(question = %question.question_id, "approvers were not told: too many questions wait to be");
+        }
+    }
+}
+
 /// The pipeline, with its metrics.
 fn judge(
     store: &Store,
@@ -333,20 +353,23 @@ fn judge(
     clock: &Clock,
     metrics: &Metrics,
     recovered: Recovered,
-    jobs: mpsc::UnboundedSender<Job>,
+    rest: Rest,
     stop: CancellationToken,
 ) -> Result<()> {
     let Recovered { mut engine, audit } = recovered;
     let told_to = store.judged_to();
-    let mut intake = Intake::new(&engine, store, jobs);
+    let mut intake = Intake::new(&engine, store, rest.jobs);
     intake.settle(&engine);
     let mut observe = |judged: Judged<'_>| {
         let now = clock.now();
         metrics.step(judged.took);
         metrics.forgotten(judged.engine.forgotten());
         for effect in judged.effects.iter().filter(|e| e.id.position > told_to) {
-            let EffectKind::Publish(record) = &effect.kind else { continue };
-            count(metrics, now, record);
+            match &effect.kind {
+                EffectKind::Publish(record) => count(metrics, now, record),
+                EffectKind::Ask(question) => rest.tell(question),
+                EffectKind::Act(_) => {}
+            }
         }
         intake.take(judged.effects, judged.engine);
     };

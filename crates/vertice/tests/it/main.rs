@@ -12,6 +12,7 @@ mod clock;
 mod disk;
 #[cfg(test)]
 mod kill;
+mod live;
 #[cfg(test)]
 mod newcomer;
 #[cfg(test)]

@@ -2,6 +2,8 @@
 
 mod bounds;
 mod brief;
+mod flood;
+mod incidents;
 mod live;
 mod refusals;
 mod schedules;
