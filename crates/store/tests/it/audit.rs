@@ -151,6 +151,11 @@ pub fn stretch(positions: std::ops::RangeInclusive<u64>) -> Vec<Entry> {
     positions.flat_map(of).collect()
 }
 
+/// Answers, which are short, one at each position.
+pub fn answers(positions: std::ops::RangeInclusive<u64>) -> Vec<Entry> {
+    positions.flat_map(|position| entries(stamp(position), &answer(position), &[])).collect()
+}
+
 /// A store whose log has so many positions.
 pub fn store_of(dir: &Path, positions: u64) -> Store {
     let store = open(dir);
