@@ -16,8 +16,9 @@ use axum::response::{IntoResponse, Response};
 use vertice_model::Principal;
 
 use crate::Inner;
-use crate::keys::{KeyPolicy, is_loopback};
+use crate::keys::{Holder, KeyPolicy, is_loopback};
 use crate::problem::{Kind, Problem};
+use crate::routes::agent;
 
 /// Who makes a request; taken from it by handlers that need to know.
 #[derive(Clone, Debug)]
@@ -39,6 +40,35 @@ impl<S: Send + Sync> OptionalFromRequestParts<S> for Caller {
     }
 }
 
+/// Who reads decisions; taken from a request by handlers that keep a place for each key.
+#[derive(Clone, Debug)]
+pub(crate) struct Reader {
+    /// The digest of the key.
+    pub(crate) key: blake3::Hash,
+    /// Whose it is, in words.
+    pub(crate) name: String,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Reader {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Reader, Problem> {
+        parts.extensions.get::<Reader>().cloned().ok_or_else(no_bouncer)
+    }
+}
+
+/// What CrowdSec says to a missing and to a wrong key alike.
+fn no_bouncer() -> Problem {
+    Problem::new(Kind::Forbidden, "access forbidden")
+}
+
+/// Who makes a request, as far as it says.
+#[derive(Debug, Default)]
+struct Admitted {
+    caller: Option<Caller>,
+    reader: Option<Reader>,
+}
+
 fn key_needed() -> Problem {
     let detail = "this call needs an API key: send it as `Authorization: Bearer vk_…` or `X-Api-Key: vk_…`";
     Problem::new(Kind::Unauthorized, detail)
@@ -47,43 +77,83 @@ fn key_needed() -> Problem {
 /// Lets a request in or not.
 pub(crate) async fn admit(State(inner): State<Arc<Inner>>, mut request: Request, next: Next) -> Response {
     match judge(&inner, &request) {
-        Ok(caller) => {
-            if let Some(principal) = caller {
-                request.extensions_mut().insert(Caller(principal));
-            }
+        Ok(Admitted { caller, reader }) => {
+            let extensions = request.extensions_mut();
+            caller.map(|caller| extensions.insert(caller));
+            reader.map(|reader| extensions.insert(reader));
             next.run(request).await
         }
         Err(problem) => problem.into_response(),
     }
 }
 
-fn judge(inner: &Inner, request: &Request) -> Result<Option<Principal>, Problem> {
+fn judge(inner: &Inner, request: &Request) -> Result<Admitted, Problem> {
     let access = &inner.api.access;
     if access.loopback {
         from_this_machine(request)?;
     }
-    let caller = match presented(request.headers())? {
-        Some(secret) => match access.whose(secret) {
-            Some(principal) => Some(principal),
-            None => return Err(wrong_key(inner)),
+    let path = request.uri().path();
+    let for_bouncers = is_for_bouncers(path);
+    let holder = match presented(request.headers()) {
+        Err(problem) => return Err(if for_bouncers { no_bouncer() } else { problem }),
+        Ok(None) => None,
+        Ok(Some(secret)) => match access.whose(secret) {
+            Some(found) => Some(found),
+            None => return Err(wrong_key(inner, request, for_bouncers)),
         },
-        None => None,
     };
-    let public = request.uri().path() == "/health";
-    if caller.is_none() && access.policy == KeyPolicy::Always && !public {
-        inner.api.metrics.auth_failed("missing");
-        return Err(key_needed());
+    match holder {
+        Some((key, Holder::Bouncer(name))) if for_bouncers => {
+            Ok(Admitted { caller: None, reader: Some(Reader { key, name: format!("the bouncer {name}") }) })
+        }
+        Some((_, Holder::Bouncer(name))) => Err(decisions_only(&name)),
+        Some((key, Holder::Person(principal))) => {
+            let reader = Reader { key, name: format!("{principal}, with a key that is no bouncer's,") };
+            Ok(Admitted { caller: Some(Caller(principal)), reader: Some(reader) })
+        }
+        None if for_bouncers => {
+            inner.api.metrics.auth_failed("missing");
+            Err(no_bouncer())
+        }
+        None if access.policy == KeyPolicy::Always && !needs_no_key(path) => {
+            inner.api.metrics.auth_failed("missing");
+            Err(key_needed())
+        }
+        None => Ok(Admitted::default()),
     }
-    Ok(caller)
 }
 
-fn wrong_key(inner: &Inner) -> Problem {
+/// Whether a path is one of CrowdSec's local API, where bouncers ask, and errors are written as it does.
+pub(crate) fn is_for_bouncers(path: &str) -> bool {
+    path == "/v1" || path.starts_with("/v1/")
+}
+
+/// What even those without a key may ask for everywhere: whether the process lives, and what a link leads to, whose
+/// token is a key by itself.
+fn needs_no_key(path: &str) -> bool {
+    path == "/health" || path.starts_with("/approve/")
+}
+
+fn decisions_only(name: &str) -> Problem {
+    let detail = format!("the key of the bouncer {name} reads decisions at /v1/decisions, and nothing else");
+    Problem::new(Kind::Forbidden, detail)
+}
+
+fn wrong_key(inner: &Inner, request: &Request, for_bouncers: bool) -> Problem {
     inner.api.metrics.auth_failed("wrong");
-    if inner.api.access.failed((inner.api.clock)()) {
-        Problem::new(Kind::Unauthorized, "this API key is not known here")
-    } else {
-        Problem::new(Kind::TooMany, "too many requests with unknown API keys").retry_after(Duration::from_secs(1))
+    if !inner.api.access.failed((inner.api.clock)()) {
+        let detail = "too many requests with unknown API keys";
+        return Problem::new(Kind::TooMany, detail).retry_after(Duration::from_secs(1));
     }
+    if for_bouncers {
+        let agent = agent(request.headers());
+        tracing::warn!(
+            agent,
+            "a bouncer was refused: its API key is not known here; `vertice bouncers list` has those"
+        );
+        return no_bouncer();
+    }
+    Problem::new(Kind::Unauthorized, "this API key is not known here")
 }
 
 /// The key that a request brings, if any.

@@ -1,15 +1,21 @@
 //! API keys: who may decide, and who may look.
+//!
+//! A bouncer's key is kept beside the others, under a name that no other key can have. It reads decisions and nothing
+//! else, and comes and goes while everything runs.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError, RwLock};
 
 use vertice_model::{Principal, Timestamp};
-use vertice_store::ApiKey;
+use vertice_store::{ApiKey, ReadError, Store, SubmitError};
 
 use crate::limits;
 
 /// What every key begins with, so that a leaked one is recognised.
 const PREFIX: &str = "vk_";
+
+/// What the names begin with under which the keys of bouncers are kept.
+const BOUNCER: &str = "bouncer/";
 
 /// A new API key. It is shown once; only its digest is kept.
 pub struct NewKey {
@@ -46,6 +52,41 @@ pub fn digest(secret: &str) -> [u8; 32] {
     *blake3::hash(secret.as_bytes()).as_bytes()
 }
 
+/// The setting that keeps the secret of [`crate::Links`].
+const LINK_SECRET: &str = "answer_links_secret";
+
+/// Why there is no secret for links.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkSecretError {
+    /// It could not be read.
+    #[error("reading the secret of answer links: {0}")]
+    Read(#[from] ReadError),
+    /// It could not be kept.
+    #[error("keeping the secret of answer links: {0}")]
+    Keep(#[from] SubmitError),
+    /// The system has no random numbers to give.
+    #[error("drawing the secret of answer links: {0}")]
+    Draw(#[from] getrandom::Error),
+    /// What is kept is no secret.
+    #[error("the secret of answer links that the data directory keeps is damaged")]
+    Damaged,
+}
+
+/// The secret of [`crate::Links`] that a data directory keeps; made at first use. Blocks.
+///
+/// # Errors
+/// When it can neither be read nor made.
+pub fn link_secret(store: &Store) -> Result<[u8; 32], LinkSecretError> {
+    if let Some(kept) = store.meta(LINK_SECRET)? {
+        let hash = blake3::Hash::from_hex(&kept).map_err(|_| LinkSecretError::Damaged)?;
+        return Ok(*hash.as_bytes());
+    }
+    let mut secret = [0_u8; 32];
+    getrandom::fill(&mut secret)?;
+    store.set_meta(LINK_SECRET, blake3::Hash::from_bytes(secret).to_hex().as_str())?;
+    Ok(secret)
+}
+
 /// From which calls a key is needed on a loopback listener.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum KeyPolicy {
@@ -62,7 +103,40 @@ pub struct Access {
     pub(crate) loopback: bool,
     pub(crate) policy: KeyPolicy,
     keys: Vec<(blake3::Hash, Principal)>,
+    bouncers: RwLock<Vec<Bouncer>>,
     failures: Mutex<Bucket>,
+}
+
+/// Whose key it is.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Holder {
+    /// Somebody who may do everything.
+    Person(Principal),
+    /// A bouncer, by its name, which may read decisions.
+    Bouncer(String),
+}
+
+/// A bouncer's key, as it is kept.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Bouncer {
+    /// The bouncer's name.
+    pub(crate) name: String,
+    /// The digest of its key.
+    pub(crate) key: blake3::Hash,
+    /// When it was added.
+    pub(crate) created: Timestamp,
+}
+
+impl Bouncer {
+    /// The name under which a bouncer's key is kept.
+    pub(crate) fn kept_as(name: &str) -> String {
+        format!("{BOUNCER}{name}")
+    }
+
+    fn kept(key: &ApiKey) -> Option<Bouncer> {
+        let name = key.name.strip_prefix(BOUNCER)?.to_owned();
+        Some(Bouncer { name, key: blake3::Hash::from_bytes(key.hash), created: key.created })
+    }
 }
 
 impl Access {
@@ -79,22 +153,46 @@ impl Access {
                 limits::KEYS_MAX
             );
         }
-        let keys = keys.iter().take(limits::KEYS_MAX);
-        let keys = keys.map(|k| (blake3::Hash::from_bytes(k.hash), Principal(k.name.clone()))).collect();
-        Access { loopback, policy, keys, failures: Mutex::default() }
+        let (bouncers, people): (Vec<&ApiKey>, Vec<&ApiKey>) = keys.iter().partition(|k| Bouncer::kept(k).is_some());
+        let people = people.into_iter().take(limits::KEYS_MAX);
+        let keys = people.map(|k| (blake3::Hash::from_bytes(k.hash), Principal(k.name.clone()))).collect();
+        let bouncers = bouncers.into_iter().filter_map(Bouncer::kept).take(limits::BOUNCERS_MAX).collect();
+        Access { loopback, policy, keys, bouncers: RwLock::new(bouncers), failures: Mutex::default() }
     }
 
-    /// Whose key it is. Takes the same time whichever it is, and whether it is one.
-    pub(crate) fn whose(&self, secret: &str) -> Option<Principal> {
+    /// Whose key it is, with its digest. Takes the same time whichever it is, and whether it is one.
+    pub(crate) fn whose(&self, secret: &str) -> Option<(blake3::Hash, Holder)> {
         let presented = blake3::Hash::from_bytes(digest(secret));
         let mut found = None;
         for (hash, principal) in &self.keys {
             // `blake3::Hash` compares in constant time.
             if *hash == presented {
-                found = Some(principal);
+                found = Some(Holder::Person(principal.clone()));
             }
         }
-        found.cloned()
+        for bouncer in self.bouncers.read().unwrap_or_else(PoisonError::into_inner).iter() {
+            if bouncer.key == presented {
+                found = Some(Holder::Bouncer(bouncer.name.clone()));
+            }
+        }
+        found.map(|holder| (presented, holder))
+    }
+
+    /// The bouncers, by name.
+    pub(crate) fn bouncers(&self) -> Vec<Bouncer> {
+        let mut bouncers = self.bouncers.read().unwrap_or_else(PoisonError::into_inner).clone();
+        bouncers.sort_by(|a, b| a.name.cmp(&b.name));
+        bouncers
+    }
+
+    /// Lets a bouncer in from now on.
+    pub(crate) fn let_in(&self, bouncer: Bouncer) {
+        self.bouncers.write().unwrap_or_else(PoisonError::into_inner).push(bouncer);
+    }
+
+    /// Lets a bouncer in no more.
+    pub(crate) fn keep_out(&self, name: &str) {
+        self.bouncers.write().unwrap_or_else(PoisonError::into_inner).retain(|b| b.name != name);
     }
 
     /// Counts a failed authentication; false when there were too many of late.
@@ -139,11 +237,27 @@ mod tests {
         assert_ne!(a.secret, b.secret);
         assert_eq!(a.secret.len(), 3 + 64);
         assert!(!format!("{a:?}").contains(&a.secret));
-        let kept = ApiKey { name: "ana".into(), hash: a.hash, created: Timestamp::default() };
-        let access = Access::new("127.0.0.1:1".parse().unwrap(), KeyPolicy::Decisions, &[kept]);
-        assert_eq!(access.whose(&a.secret), Some(Principal("ana".into())));
-        assert_eq!(access.whose(&b.secret), None);
+        let kept =
+            |name: &str, key: &NewKey| ApiKey { name: name.into(), hash: key.hash, created: Timestamp::default() };
+        let keys = [kept("ana", &a)];
+        let access = Access::new("127.0.0.1:1".parse().unwrap(), KeyPolicy::Decisions, &keys);
+        let whose = |key: &NewKey| access.whose(&key.secret).map(|(_, holder)| holder);
+        assert_eq!(whose(&a), Some(Holder::Person(Principal("ana".into()))));
+        assert_eq!(whose(&b), None);
         assert_eq!(access.whose(""), None);
+        access.let_in(Bouncer::kept(&kept(&Bouncer::kept_as("edge"), &b)).unwrap());
+        assert_eq!(whose(&b), Some(Holder::Bouncer("edge".into())));
+        access.keep_out("edge");
+        assert_eq!(whose(&b), None);
+    }
+
+    #[test]
+    fn a_kept_bouncer_is_one_after_a_restart() {
+        let key = NewKey::draw().unwrap();
+        let kept = ApiKey { name: Bouncer::kept_as("edge"), hash: key.hash, created: Timestamp::default() };
+        let access = Access::new("127.0.0.1:1".parse().unwrap(), KeyPolicy::Decisions, &[kept]);
+        assert_eq!(access.whose(&key.secret).map(|(_, holder)| holder), Some(Holder::Bouncer("edge".into())));
+        assert_eq!(access.bouncers().len(), 1);
     }
 
     #[test]

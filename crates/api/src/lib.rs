@@ -6,12 +6,15 @@
 //! Nothing here changes the world or the engine's state: a handler reads the store, or appends an
 //! [`vertice_engine::Input`] to its log and waits until the engine has judged it.
 
+mod crowdsec;
 mod extract;
 mod guard;
 mod intake;
 mod keys;
 pub mod limits;
+mod links;
 mod metrics;
+mod page;
 mod problem;
 mod read;
 mod routes;
@@ -31,7 +34,8 @@ use vertice_model::Timestamp;
 use vertice_store::{Clock, Store, SubmitError};
 
 pub use intake::{RefusedLine, Split, SplitBody, SplitError};
-pub use keys::{Access, KeyPolicy, NewKey, digest};
+pub use keys::{Access, KeyPolicy, LinkSecretError, NewKey, digest, link_secret};
+pub use links::{Link, LinkError, Links};
 pub use metrics::Metrics;
 pub use problem::Problem;
 pub use read::Page;
@@ -47,6 +51,8 @@ pub struct Api {
     pub metrics: Arc<Metrics>,
     /// Who may do what.
     pub access: Access,
+    /// Knows the links by which questions are answered without a key.
+    pub links: Links,
     /// Tells the time.
     pub clock: Clock,
     /// Splits bodies into events.
@@ -133,6 +139,8 @@ pub(crate) struct Inner {
     pub(crate) workers: Arc<Semaphore>,
     pub(crate) reads: Arc<Semaphore>,
     pub(crate) streams: Arc<Semaphore>,
+    /// How far each bouncer has read.
+    pub(crate) places: crowdsec::places::Places,
     /// When the disk was last found to be full; `None` since something was kept again.
     pub(crate) disk_full: Mutex<Option<Timestamp>>,
 }
@@ -146,6 +154,7 @@ pub fn router(api: Api) -> Router {
         workers: Arc::new(Semaphore::new(workers)),
         reads: Arc::new(Semaphore::new(limits::READS_MAX)),
         streams: Arc::new(Semaphore::new(limits::STREAMS_MAX)),
+        places: crowdsec::places::Places::default(),
         disk_full: Mutex::default(),
     });
     let (router, _) = routes::all().split_for_parts();

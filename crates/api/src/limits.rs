@@ -124,6 +124,37 @@ pub const AUTH_FAILURES_PER_S: u32 = 5;
 /// Most API keys. Each presented key is compared with all of them.
 pub const KEYS_MAX: usize = 1_000;
 
+/// Most bouncers: one for each firewall, proxy and web server of a large network.
+pub const BOUNCERS_MAX: usize = 256;
+
+/// Most characters of a bouncer's name: a host's name and what runs there.
+pub const BOUNCER_NAME_CHARS_MAX: usize = 64;
+
+/// Most characters that are kept and told of a `User-Agent`: bouncers send some 60.
+pub const AGENT_CHARS_MAX: usize = 80;
+
+/// Most containments that are read for one answer to a bouncer: ten times what is promised to be held at once. What
+/// there is beyond is told in the next answer.
+pub const DECISION_RECORDS_MAX: usize = 100_000;
+
+/// Addresses from which all that is held is read, and not what holds each of them: looking one up costs about as much
+/// as reading a hundred containments in a row.
+pub const DECISION_LOOKUPS_MAX: usize = 64;
+
+/// Shortest time, in microseconds, that a decision must yet last to be told. nftables counts a timeout in
+/// milliseconds and takes 0 for one without an end; a second is what is sure to be more after the way to a bouncer.
+pub const DECISION_LEFT_US_MIN: u64 = 1_000_000;
+
+/// Bytes of an answer to a bouncer that are handed to its connection at once. How far a bouncer has read counts from
+/// when the last piece was taken, so a connection that breaks within a long answer loses nothing.
+pub const DECISION_PIECE_BYTES: usize = 64 * 1024;
+
+/// Most characters of the token of a link: the longest that is made has some 500, for an approver with a name of 250.
+pub const LINK_CHARS_MAX: usize = 1_024;
+
+/// Most bytes of the form that an approval page sends: `answer=approve`.
+pub const FORM_BYTES_MAX: usize = 1_024;
+
 /// How far the engine may be behind the log and still be ready, in positions: what it judges in about
 /// five seconds, the contract's ceiling.
 pub const READY_LAG_MAX: u64 = 100_000;

@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use vertice_store::{FindError, ReadError, SubmitError};
 
+use crate::guard::is_for_bouncers;
+use crate::page;
 use crate::read::quiet;
 
 /// An error, as the client sees it.
@@ -198,16 +200,21 @@ pub(crate) async fn render(request: Request, next: Next) -> Response {
     let path = request.uri().path().to_owned();
     let mut response = next.run(request).await;
     let status = response.status();
-    if status.is_client_error() || status.is_server_error() {
+    // A page for a person says by itself what is wrong.
+    if (status.is_client_error() || status.is_server_error()) && !page::is(&response) {
         let kind = Kind::of(status);
         let mut problem =
             response.extensions_mut().remove::<Problem>().unwrap_or_else(|| Problem::new(kind, kind.parts().3));
-        problem.instance = Some(path);
-        let json = quiet(serde_json::to_string(&problem).expect("a problem has text keys"));
+        let (json, kind) = if is_for_bouncers(&path) {
+            // Bouncers read and log the one member that CrowdSec's errors have.
+            (serde_json::json!({ "message": problem.detail }).to_string(), "application/json")
+        } else {
+            problem.instance = Some(path);
+            (serde_json::to_string(&problem).expect("a problem has text keys"), "application/problem+json")
+        };
         response.headers_mut().remove(header::CONTENT_LENGTH);
-        *response.body_mut() = Body::from(json);
-        let kind = HeaderValue::from_static("application/problem+json");
-        response.headers_mut().insert(header::CONTENT_TYPE, kind);
+        *response.body_mut() = Body::from(quiet(json));
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     }
     let headers = response.headers_mut();
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

@@ -1,5 +1,8 @@
 //! What tests of several crates share. Never part of the product.
 
+pub mod bouncer;
+pub mod net;
+
 use std::path::{Path, PathBuf};
 
 /// The workspace's root.

@@ -61,7 +61,7 @@ pub fn run(arguments: &DemoArguments) -> Result<()> {
     let runtime = pipeline::runtime()?;
     let stop = CancellationToken::new();
     let (tell, effects) = mpsc::channel();
-    let mut observe = |judged: Judged<'_>| judged.effects.iter().for_each(|e| _ = tell.send(e.clone()));
+    let mut observe = |judged: Judged<'_>| judged.effects.into_iter().for_each(|e| _ = tell.send(e));
     std::thread::scope(|scope| {
         let (handle, engine) = (runtime.handle().clone(), &mut engine);
         let pipeline = Pipeline {
@@ -189,7 +189,7 @@ impl<'a> Teller<'a> {
                 self.waiting.push(question);
                 Ok(())
             }
-            EffectKind::Publish(Record::Question(_) | Record::Refused(_)) => Ok(()),
+            EffectKind::Publish(Record::Question(_) | Record::Refused(_)) | EffectKind::Act(_) => Ok(()),
         }
     }
 
@@ -230,7 +230,7 @@ impl<'a> Teller<'a> {
 
     fn containment(&mut self, c: Containment) -> Result<()> {
         match &c.state {
-            ContainmentState::Active => {
+            ContainmentState::Active | ContainmentState::Releasing { .. } => {
                 self.holding.insert(c.containment_id, c);
                 Ok(())
             }
@@ -285,6 +285,11 @@ fn state(state: &StepState) -> &'static str {
         StepState::Refused { .. } => "refused",
         StepState::Denied { .. } => "denied",
         StepState::Skipped { .. } => "skipped",
+        StepState::Ordered { .. } => "is being done",
+        StepState::Done => "done",
+        StepState::Failed { .. } => "failed",
+        StepState::Unknown { .. } => "unknown",
+        StepState::Releasing => "is being taken back",
         StepState::Released => "released",
     }
 }

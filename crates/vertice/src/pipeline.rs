@@ -24,7 +24,7 @@ const SNAPSHOT_VERSION: u32 = 1;
 /// What a stretch of the log came to, for whoever wants to tell it. It is durable by then.
 pub struct Judged<'a> {
     /// What the engine wanted, in order.
-    pub effects: &'a [Effect],
+    pub effects: Vec<Effect>,
     /// The engine after it.
     pub engine: &'a Engine,
     /// How long it took to judge it and to keep what came of it.
@@ -202,7 +202,7 @@ impl Pipeline<'_> {
         }
         self.store.project(up_to, &effects)?.wait()?;
         let took = Duration::from_micros(self.clock.now().micros_since(begun));
-        (self.observe)(Judged { effects: &effects, engine, took });
+        (self.observe)(Judged { effects, engine, took });
         Ok(Stretch::Judged)
     }
 

@@ -9,9 +9,10 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use vertice_api::{Access, Api, KeyPolicy, Metrics, NewKey, RefusedLine, Serving, SplitBody, SplitError};
+use vertice_api::{Access, Api, KeyPolicy, Links, Metrics, NewKey, RefusedLine, Serving, SplitBody, SplitError};
 use vertice_engine::{Content, ContentFile, EffectKind, Record};
 use vertice_model::{StepState, Timestamp};
 use vertice_store::{Options, Store};
@@ -21,10 +22,11 @@ use crate::cli::plain;
 use crate::clock::Clock;
 use crate::config::{Config, KeyRequired};
 use crate::content::Ready;
+use crate::hands::{Hands, Intake, Job};
 use crate::pipeline::{Judged, Pipeline, Recovered, last_time, put_in_force, recover, threads};
 use crate::reload::Reload;
 use crate::sources::{self, Rim};
-use crate::{content, limits, pipeline, protect, reload};
+use crate::{content, hands, limits, pipeline, protect, reload};
 
 /// The name of the key that the first start makes.
 const FIRST_KEY: &str = "admin";
@@ -45,7 +47,11 @@ pub fn run(config: &Config) -> Result<()> {
         )
         .init();
     let opened = Opened::new(config)?;
-    pipeline::runtime()?.block_on(serve(config, opened))
+    let runtime = pipeline::runtime()?;
+    let served = runtime.block_on(serve(config, opened));
+    // An order that takes its time is not waited for: the next start looks after it.
+    runtime.shutdown_timeout(limits::END_TIME);
+    served
 }
 
 /// What is there before anything runs.
@@ -82,6 +88,7 @@ async fn serve(config: &Config, opened: Opened) -> Result<()> {
     let metrics = Arc::new(Metrics::new(&store));
     let reloading = Arc::new(Reload::new(config, &store, &clock, content, look));
     let ends = Ends::default();
+    let responder = hands::responder(config)?;
     let rim = Rim {
         store: store.clone(),
         metrics: Arc::clone(&metrics),
@@ -93,13 +100,18 @@ async fn serve(config: &Config, opened: Opened) -> Result<()> {
 
     // Shown once, so only when nothing that a newcomer meets can fail any more.
     let keeper = store.clone();
-    tokio::task::spawn_blocking(move || first_key(&keeper)).await.context("making the first API key")??;
+    let links = tokio::task::spawn_blocking(move || {
+        first_key(&keeper)?;
+        anyhow::Ok(Links::new(&vertice_api::link_secret(&keeper)?))
+    });
+    let links = links.await.context("making the first API key")??;
     let standing = Arc::clone(&rim.standing);
     let now = Arc::clone(&clock);
     let api = Api {
         store: store.clone(),
         content: reloading.in_force.subscribe(),
         metrics: Arc::clone(&metrics),
+        links,
         access: Access::new(address, policy(config.server.key_required), &store.api_keys()?),
         clock: Arc::new(move || now.now()),
         split,
@@ -111,13 +123,17 @@ async fn serve(config: &Config, opened: Opened) -> Result<()> {
     };
     let mut serving =
         tokio::spawn(vertice_api::serve(listener, vertice_api::router(api), Serving::default(), ends.api.clone()));
+    let acting = {
+        let (store, clock, content) = (store.clone(), Arc::clone(&clock), reloading.in_force.subscribe());
+        Hands { store, responder: Arc::new(responder), clock, content }.start(config.response.mode, &ends.hands)
+    };
     let judging = {
         let (store, clock, stop) = (store.clone(), Arc::clone(&clock), ends.pipeline.clone());
-        let ready = Arc::clone(&reloading.ready);
-        tokio::task::spawn_blocking(move || judge(&store, &ready, &clock, &metrics, recovered, stop))
+        let (ready, jobs) = (Arc::clone(&reloading.ready), acting.jobs.clone());
+        tokio::task::spawn_blocking(move || judge(&store, &ready, &clock, &metrics, recovered, jobs, stop))
     };
     let watching = tokio::spawn(reloading.watch(told_to_reload, ends.sources.clone()));
-    announce(&format!("vertice is ready on http://{address} (observing: plans are recorded, nothing is changed)"))?;
+    announce(&format!("vertice is ready on http://{address} ({})", protect::told(&config.response)))?;
 
     let ended = until_the_end(told, &store, judging, &mut serving).await;
     tracing::info!("ending: what was accepted is finished");
@@ -130,6 +146,8 @@ async fn serve(config: &Config, opened: Opened) -> Result<()> {
     if !serving.is_finished() {
         serving.await.context("serving")?;
     }
+    ends.hands.cancel();
+    acting.finish().await;
     ends.pipeline.cancel();
     let finished = ended.finish().await;
     watching.await.context("watching the content")?;
@@ -147,13 +165,14 @@ fn not_listening(address: SocketAddr) -> String {
 struct Ends {
     sources: CancellationToken,
     api: CancellationToken,
+    hands: CancellationToken,
     pipeline: CancellationToken,
 }
 
 impl Drop for Ends {
     fn drop(&mut self) {
         // Or whoever waits for the threads of the runtime would wait for ever.
-        [&self.sources, &self.api, &self.pipeline].into_iter().for_each(CancellationToken::cancel);
+        [&self.sources, &self.api, &self.hands, &self.pipeline].into_iter().for_each(CancellationToken::cancel);
     }
 }
 
@@ -314,10 +333,13 @@ fn judge(
     clock: &Clock,
     metrics: &Metrics,
     recovered: Recovered,
+    jobs: mpsc::UnboundedSender<Job>,
     stop: CancellationToken,
 ) -> Result<()> {
     let Recovered { mut engine, audit } = recovered;
     let told_to = store.judged_to();
+    let mut intake = Intake::new(&engine, store, jobs);
+    intake.settle(&engine);
     let mut observe = |judged: Judged<'_>| {
         let now = clock.now();
         metrics.step(judged.took);
@@ -326,6 +348,7 @@ fn judge(
             let EffectKind::Publish(record) = &effect.kind else { continue };
             count(metrics, now, record);
         }
+        intake.take(judged.effects, judged.engine);
     };
     stand_back();
     Pipeline { store, content, clock, threads: threads(), screeners: Vec::new(), audit, observe: &mut observe, stop }

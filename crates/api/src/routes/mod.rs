@@ -1,7 +1,10 @@
 //! The routes. Each file has one part of the API; this one lists them.
 
+mod approve;
+mod bouncers;
 mod containments;
 mod content;
+mod crowdsec;
 mod decisions;
 mod detections;
 mod events;
@@ -19,6 +22,8 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use vertice_model::{QuestionState, RunState, Severity};
+
+pub(crate) use self::crowdsec::agent;
 
 use self::containments::HoldName;
 use self::threats::StateName;
@@ -41,6 +46,8 @@ use crate::{Inner, Problem};
         (name = "process", description = "How the process is."),
         (name = "events", description = "What sensors saw."),
         (name = "defense", description = "What was made of it, and what people decide."),
+        (name = "bouncers", description = "Who enforces containments elsewhere: decisions in the form of CrowdSec's \
+            local API (errors are `{\"message\": …}` there), and the keys to read them."),
         (name = "content", description = "Rules, mappings and playbooks."),
     )
 )]
@@ -66,6 +73,7 @@ pub(crate) fn all() -> OpenApiRouter<Arc<Inner>> {
         .merge(of_events())
         .merge(of_defense())
         .merge(of_decisions())
+        .merge(of_bouncers())
         .merge(of_content())
 }
 
@@ -100,12 +108,22 @@ fn of_defense() -> OpenApiRouter<Arc<Inner>> {
 fn of_decisions() -> OpenApiRouter<Arc<Inner>> {
     OpenApiRouter::new()
         .routes(routes!(decisions::verdict))
+        .routes(routes!(decisions::resolve))
         .routes(routes!(responses::list))
         .routes(routes!(responses::get))
         .routes(routes!(responses::questions))
         .routes(routes!(responses::question, decisions::answer))
         .routes(routes!(containments::list))
         .routes(routes!(containments::get, decisions::release))
+        .routes(routes!(approve::show, approve::answer))
+}
+
+fn of_bouncers() -> OpenApiRouter<Arc<Inner>> {
+    OpenApiRouter::new()
+        .routes(routes!(crowdsec::news, crowdsec::news_head))
+        .routes(routes!(crowdsec::held, crowdsec::held_head))
+        .routes(routes!(bouncers::list, bouncers::add))
+        .routes(routes!(bouncers::remove))
 }
 
 fn of_content() -> OpenApiRouter<Arc<Inner>> {

@@ -40,6 +40,7 @@ async fn what_it_names_is_there() {
                 continue;
             }
             let uri = path.replace("{id}", "00000000").replace("{position}", "1");
+            let uri = uri.replace("{name}", "none").replace("{token}", "none");
             let request = Request::builder().method(method.clone()).uri(uri).header("x-api-key", &rig.key);
             let request = request.header("content-type", "application/json");
             let answer = rig.send(request.body(Body::from("{}")).unwrap()).await;

@@ -12,7 +12,9 @@ use serde_json::Value;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
-use vertice_api::{Access, Api, KeyPolicy, Metrics, NewKey, RefusedLine, Reloaded, Source, SplitBody, SplitError};
+use vertice_api::{
+    Access, Api, KeyPolicy, Links, Metrics, NewKey, RefusedLine, Reloaded, Source, SplitBody, SplitError,
+};
 use vertice_engine::{Content, ContentFile, Effect, EffectKind, Engine, Input, Record, Stamp};
 use vertice_model::{EffectId, Position, Timestamp};
 use vertice_store::{ApiKey, Clock, Options, Store};
@@ -29,7 +31,8 @@ pub struct Rig {
     pub key: String,
     now: Arc<AtomicI64>,
     engine: Option<JoinHandle<()>>,
-    _dir: tempfile::TempDir,
+    /// `None` once another rig goes on with it.
+    dir: Option<tempfile::TempDir>,
 }
 
 /// How a rig differs from the usual one.
@@ -61,8 +64,27 @@ impl Rig {
     }
 
     pub fn with(setup: Setup) -> Rig {
-        let dir = tempfile::tempdir().unwrap();
         let now = Arc::new(AtomicI64::new(START.parse::<Timestamp>().unwrap().as_micros()));
+        let key = NewKey::draw().unwrap();
+        let mut rig = Rig::open(tempfile::tempdir().unwrap(), now, setup.listener, setup.policy, &key.secret);
+        let content = content();
+        append(&rig.store, Input::Content(content.clone()));
+        if setup.engine {
+            rig.engine = Some(judge(rig.store.clone(), rig.stop.clone(), content));
+            rig.settle();
+        }
+        rig
+    }
+
+    /// Ends, and begins again with the same directory and keys. Without an engine.
+    pub fn restart(mut self) -> Rig {
+        let dir = self.dir.take().unwrap();
+        let (now, key) = (self.now.clone(), self.key.clone());
+        drop(self);
+        Rig::open(dir, now, "127.0.0.1:8000", KeyPolicy::Decisions, &key)
+    }
+
+    fn open(dir: tempfile::TempDir, now: Arc<AtomicI64>, listener: &str, policy: KeyPolicy, key: &str) -> Rig {
         let clock: Clock = {
             let now = now.clone();
             // Each look is a microsecond later, so that no two decisions are made at one time.
@@ -70,14 +92,15 @@ impl Rig {
         };
         let store = Store::open(dir.path(), clock.clone(), Options::default()).unwrap();
         let content = content();
-        let key = NewKey::draw().unwrap();
-        let kept = ApiKey { name: "ana".into(), hash: key.hash, created: Timestamp::default() };
+        let mut keys = store.api_keys().unwrap();
+        keys.push(ApiKey { name: "ana".into(), hash: vertice_api::digest(key), created: Timestamp::default() });
         let stop = CancellationToken::new();
         let api = Api {
             store: store.clone(),
             content: watch::channel(content.clone()).1,
             metrics: Arc::new(Metrics::new(&store)),
-            access: Access::new(setup.listener.parse().unwrap(), setup.policy, &[kept]),
+            access: Access::new(listener.parse().unwrap(), policy, &keys),
+            links: links(),
             clock,
             split,
             sources: Arc::new(|| {
@@ -100,13 +123,7 @@ impl Rig {
             version: "0.0.0-test",
             stop: stop.clone(),
         };
-        append(&store, Input::Content(content.clone()));
-        let engine = setup.engine.then(|| judge(store.clone(), stop.clone(), content));
-        let rig = Rig { store, router: vertice_api::router(api), stop, key: key.secret, now, engine, _dir: dir };
-        if setup.engine {
-            rig.settle();
-        }
-        rig
+        Rig { store, router: vertice_api::router(api), stop, key: key.to_owned(), now, engine: None, dir: Some(dir) }
     }
 
     /// Lets time pass, and what is due fall due.
@@ -119,6 +136,11 @@ impl Rig {
     /// Lets time pass unnoticed.
     pub fn drift(&self, seconds: i64) {
         self.now.fetch_add(seconds * 1_000_000, Ordering::SeqCst);
+    }
+
+    /// The time, in microseconds, without another look at the clock.
+    pub fn now(&self) -> i64 {
+        self.now.load(Ordering::SeqCst)
     }
 
     /// Publishes records as if the engine had, at the next position.
@@ -179,7 +201,14 @@ impl Drop for Rig {
         if let Some(engine) = self.engine.take() {
             engine.join().unwrap();
         }
+        // What is opened after it says whether it was let go of.
+        let _closed = self.store.close();
     }
+}
+
+/// What makes the links of every rig.
+pub fn links() -> Links {
+    Links::new(&[7; 32])
 }
 
 /// Appends from a thread that may block, which a test's own may not.

@@ -3,9 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests, which clippy does not see")]
 
 mod access;
+mod approve;
+mod bouncers;
 mod decisions;
 mod document;
 mod errors;
+mod firewall;
 mod harness;
 mod intake;
 mod lists;

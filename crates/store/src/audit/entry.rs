@@ -191,12 +191,12 @@ fn of_effect(at: Timestamp, effect: &Effect) -> Option<Entry> {
         EffectKind::Publish(Record::Detection(_) | Record::Threat(_) | Record::Refused(_)) => None,
         // Its own record is published beside.
         EffectKind::Ask(_) => None,
+        EffectKind::Act(order) => Some(ordered(effect.id, at, order.get())),
     }
 }
 
 /// What is entered of an order that the engine gives, at the effect that gives it.
-#[must_use]
-pub fn ordered(id: EffectId, at: Timestamp, order: &Order) -> Entry {
+fn ordered(id: EffectId, at: Timestamp, order: &Order) -> Entry {
     let kind = match order.task {
         Task::Apply => Kind::Act,
         Task::Undo => Kind::Undo,

@@ -24,7 +24,7 @@ mod writer;
 
 use std::path::{Path, PathBuf};
 
-pub use entry::{Entry, Kind, Origin, entries, ordered};
+pub use entry::{Entry, Kind, Origin, entries};
 pub use format::{Digest, Hex, HexError, Line, PublicKey};
 pub use key::public_key;
 pub use verify::{Anchor, Tail, Trust, Verified, verify};

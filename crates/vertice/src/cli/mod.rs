@@ -6,6 +6,7 @@
 mod approvals;
 mod arguments;
 mod audit;
+mod bouncers;
 mod client;
 mod config;
 mod containments;
@@ -17,7 +18,9 @@ mod explain;
 mod failure;
 mod mappings;
 mod output;
+mod record;
 mod records;
+mod release;
 mod responses;
 mod rules;
 mod server;
@@ -50,6 +53,7 @@ Examples:
   vertice threats list                         what is going on
   vertice explain 1f3a                         why: event, condition, detection, threat
   vertice approvals list                       what waits for your answer
+  vertice release 203.0.113.9                  let go, whether or not a server runs
   vertice rules explain rule.yml events.evtx   why a rule matches, or does not
   vertice audit verify                         whether what was decided and done is as it was written
   vertice doctor                               whether everything is in order
@@ -146,6 +150,11 @@ enum Ask {
     /// Whom actions hold, and taking them back
     #[command(subcommand)]
     Containments(containments::Verb),
+    /// Let go of an address, host or account, whether or not a server runs
+    Release(release::Arguments),
+    /// Who enforces containments elsewhere: firewalls, proxies and web servers with a CrowdSec bouncer
+    #[command(subcommand)]
+    Bouncers(bouncers::Verb),
     /// What the sensors wrote, as it was read
     #[command(subcommand)]
     Events(events::Verb),
@@ -272,6 +281,8 @@ impl Global {
             Ask::Approvals(verb) => approvals::run(verb, &client, out),
             Ask::Responses(verb) => responses::run(verb, &client, out),
             Ask::Containments(verb) => containments::run(verb, &client, out),
+            Ask::Release(arguments) => release::run(&arguments, &client, || self.configuration(), out),
+            Ask::Bouncers(verb) => bouncers::run(verb, &client, out),
             Ask::Events(verb) => events::run(verb, &client, out),
             Ask::Deadletter(verb) => server::deadletter(&verb, &client, out),
             Ask::Watch => watch::run(&client, out),

@@ -185,6 +185,7 @@ fn a_list_that_goes_on_says_so_and_an_empty_one_says_what_to_do() {
         ("approvals list", "vertice playbooks list"),
         ("responses list", "vertice playbooks list"),
         ("containments list", "--ended"),
+        ("bouncers list", "bouncers add"),
         ("events list", "vertice doctor"),
         ("rules list", "vertice doctor"),
         ("playbooks list", "vertice doctor"),
@@ -285,7 +286,7 @@ fn run_record(digest: &str) -> Value {
 
 #[test]
 fn an_answer_is_bound_to_the_plan_that_was_shown() {
-    let answers = vec![(200, "", question("waiting")), (200, "", run_record("d1")), (200, "", question("approved"))];
+    let answers = vec![(200, "", question("pending")), (200, "", run_record("d1")), (200, "", question("approved"))];
     let (text, asked_for) = asked("approvals approve 5b2c --yes", answers);
     let text = text.unwrap();
     for wanted in [
@@ -302,13 +303,13 @@ fn an_answer_is_bound_to_the_plan_that_was_shown() {
         asked_for[2],
         r#"POST /api/v1/defense/approvals/5b2c11d0-1 [Bearer vk_1] {"approve":true,"plan_digest":"d1"}"#
     );
-    let answers = vec![(200, "", question("waiting")), (200, "", run_record("another"))];
+    let answers = vec![(200, "", question("pending")), (200, "", run_record("another"))];
     let (code, text) = asked("approvals approve 5b2c --yes", answers).0.unwrap_err();
     assert!(code == 1 && text.contains("differ"), "{text}");
-    let answers = vec![(200, "", question("timed_out")), (200, "", run_record("d1"))];
+    let answers = vec![(200, "", question("expired")), (200, "", run_record("d1"))];
     assert!(asked("approvals deny 5b2c --yes", answers).0.unwrap_err().1.contains("timed out"));
     // Without --yes a person at a terminal must be asked, and here is none.
-    let answers = vec![(200, "", question("waiting")), (200, "", run_record("d1"))];
+    let answers = vec![(200, "", question("pending")), (200, "", run_record("d1"))];
     assert_eq!(asked("approvals deny 5b2c -o json", answers).0.unwrap_err().0, 2);
 }
 
@@ -357,6 +358,31 @@ fn threats_are_listed_shown_and_judged() {
     let expected =
         r#"POST /api/v1/defense/threats/1f3a9c0e-1/verdict [Bearer vk_1] {"note":"ours","verdict":"false_positive"}"#;
     assert_eq!(asked_for[1], expected);
+}
+
+#[test]
+fn a_bouncer_is_added_listed_and_removed() {
+    let added = vec![(201, "", json!({"name": "edge", "key": "vk_2"}))];
+    let (text, asked_for) = asked("bouncers add edge", added.clone());
+    let text = text.unwrap();
+    assert!(text.starts_with("The key of the bouncer edge, shown only now:\n"), "{text}");
+    assert!(text.contains("  api_url: http://127.0.0.1:") && text.ends_with("/\n  api_key: vk_2\n"), "{text}");
+    assert_eq!(asked_for, [r#"POST /api/v1/bouncers [Bearer vk_1] {"name":"edge"}"#]);
+    let one: Value = serde_json::from_str(&asked("bouncers add edge -o json", added).0.unwrap()).unwrap();
+    assert_eq!(one["key"], json!("vk_2"));
+    let list = json!({"next_cursor": null, "items": [
+        {"name": "edge", "created": "2026-01-02T03:04:05Z", "last_pull": "2026-01-02T03:05:05.5Z", "agent": "x\u{1b}/1"},
+        {"name": "web", "created": "2026-01-02T03:04:06Z", "last_pull": null, "agent": null}]});
+    let text = asked("bouncers list", ok(list)).0.unwrap();
+    assert_eq!(
+        text,
+        "NAME  ADDED (UTC)          LAST ASKED (UTC)     CALLS ITSELF\n\
+         edge  2026-01-02 03:04:05  2026-01-02 03:05:05  x␛/1\n\
+         web   2026-01-02 03:04:06  not since the start\n"
+    );
+    let (text, asked_for) = asked("bouncers remove edge", vec![(204, "", json!(""))]);
+    assert!(text.unwrap().starts_with("The bouncer edge is removed."));
+    assert_eq!(asked_for, ["DELETE /api/v1/bouncers/edge [Bearer vk_1]"]);
 }
 
 #[test]

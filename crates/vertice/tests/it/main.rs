@@ -5,6 +5,8 @@ mod audit;
 #[cfg(test)]
 mod bad_input;
 #[cfg(test)]
+mod bouncers;
+#[cfg(test)]
 mod clock;
 #[cfg(test)]
 mod disk;

@@ -1,0 +1,95 @@
+//! How far each bouncer has read. Kept in memory for the next answer, and durable for the one after a restart.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use vertice_model::{EffectId, Timestamp};
+
+/// A place in the order of changes, and when it was taken.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Place {
+    /// Everything up to this change was told.
+    pub(crate) effect: EffectId,
+    /// When.
+    pub(crate) at: Timestamp,
+}
+
+impl Place {
+    /// As it is kept: `9.3 2026-03-01T12:00:00Z`.
+    pub(crate) fn written(self) -> Vec<u8> {
+        format!("{} {}", self.effect, self.at).into_bytes()
+    }
+
+    /// As it was kept; `None` for what was kept by another version.
+    pub(crate) fn read(bytes: &[u8]) -> Option<Place> {
+        let (effect, at) = std::str::from_utf8(bytes).ok()?.split_once(' ')?;
+        Some(Place { effect: effect.parse().ok()?, at: at.parse().ok()? })
+    }
+}
+
+/// The name under which the store keeps the place of a key.
+pub(crate) fn kept_as(key: &blake3::Hash) -> String {
+    format!("decisions/{}", key.to_hex())
+}
+
+/// What is known of a bouncer since the start.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Seen {
+    /// Its place; `None` before its first answer.
+    pub(crate) place: Option<Place>,
+    /// When it last asked for something.
+    pub(crate) at: Timestamp,
+    /// What it calls itself.
+    pub(crate) agent: String,
+}
+
+/// What is known of each key that asked for decisions; bounded by the number of keys.
+#[derive(Debug, Default)]
+pub(crate) struct Places(Mutex<HashMap<blake3::Hash, Seen>>);
+
+impl Places {
+    fn with<T>(&self, change: impl FnOnce(&mut HashMap<blake3::Hash, Seen>) -> T) -> T {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What is known of a key.
+    pub(crate) fn of(&self, key: &blake3::Hash) -> Option<Seen> {
+        self.with(|all| all.get(key).cloned())
+    }
+
+    /// Notes that a key asked for something; true when it is the first time since the start.
+    pub(crate) fn asked(&self, key: blake3::Hash, at: Timestamp, agent: &str) -> bool {
+        self.with(|all| {
+            let first = !all.contains_key(&key);
+            let seen = all.entry(key).or_default();
+            seen.at = at;
+            agent.clone_into(&mut seen.agent);
+            first
+        })
+    }
+
+    /// Moves a key to its place.
+    pub(crate) fn told(&self, key: blake3::Hash, place: Place) {
+        self.with(|all| all.entry(key).or_default().place = Some(place));
+    }
+
+    /// Forgets a key.
+    pub(crate) fn forget(&self, key: &blake3::Hash) {
+        self.with(|all| all.remove(key));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_read_as_it_was_written() {
+        let place = Place { effect: "9.3".parse().unwrap(), at: "2026-03-01T12:00:00.5Z".parse().unwrap() };
+        assert_eq!(place.written(), b"9.3 2026-03-01T12:00:00.5Z");
+        assert_eq!(Place::read(&place.written()), Some(place));
+        for other in [&b""[..], b"9.3", b"x 2026-03-01T12:00:00Z", b"9.3 soon", b"\xff 1"] {
+            assert_eq!(Place::read(other), None);
+        }
+    }
+}
