@@ -9,7 +9,7 @@ use std::fmt;
 use serde::Serialize;
 use serde_json::json;
 use vertice_engine::{Content, Effect, EffectKind, Input, Record, Stamp};
-use vertice_model::{EffectId, Entity, Order, Position, Run, Task, ThreatId, Timestamp};
+use vertice_model::{EffectId, Entity, Order, Position, Principal, Run, Task, ThreatId, Timestamp};
 
 use super::format::ascii_json;
 
@@ -191,18 +191,25 @@ fn of_effect(at: Timestamp, effect: &Effect) -> Option<Entry> {
         EffectKind::Publish(Record::Detection(_) | Record::Threat(_) | Record::Refused(_)) => None,
         // Its own record is published beside.
         EffectKind::Ask(_) => None,
-        EffectKind::Act(order) => Some(ordered(effect.id, at, order.get())),
+        EffectKind::Act(yes) => Some(ordered(of, at, yes.get(), yes.by(), yes.plan_digest())),
     }
 }
 
-/// What is entered of an order that the engine gives, at the effect that gives it.
-fn ordered(id: EffectId, at: Timestamp, order: &Order) -> Entry {
+/// What is entered of an order that the engine gives: the order, who said yes to it, and to which plan.
+fn ordered(of: Origin, at: Timestamp, order: &Order, by: &Principal, plan_digest: &str) -> Entry {
+    #[derive(Serialize)]
+    struct Given<'a> {
+        #[serde(flatten)]
+        order: &'a Order,
+        approved_by: &'a Principal,
+        plan_digest: &'a str,
+    }
     let kind = match order.task {
         Task::Apply => Kind::Act,
         Task::Undo => Kind::Undo,
     };
     let entities = names(order.action.touches().iter());
-    by_engine(Origin::effect(id), at, kind, order.threat_id, entities, order)
+    by_engine(of, at, kind, order.threat_id, entities, &Given { order, approved_by: by, plan_digest })
 }
 
 fn by_engine(
@@ -223,4 +230,48 @@ fn touched(run: &Run) -> Vec<String> {
 fn names<'a>(entities: impl Iterator<Item = &'a Entity>) -> Vec<String> {
     let names: std::collections::BTreeSet<&str> = entities.map(Entity::name).collect();
     names.into_iter().map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use vertice_model::{Action, FirewallRule, FirewallVerdict, OrderId, RunId};
+
+    use super::*;
+
+    #[test]
+    fn an_order_is_an_act_or_its_undoing_and_says_who_approved_it() {
+        let address = "203.0.113.9";
+        let mut order = Order {
+            order_id: OrderId::derive("o"),
+            run_id: RunId::derive("r"),
+            threat_id: ThreatId::derive("t"),
+            action_id: "block".into(),
+            containment_id: None,
+            task: Task::Apply,
+            action: Action::FirewallRule(FirewallRule {
+                rule: FirewallVerdict::Block,
+                source_ip: address.parse().ok(),
+                destination_ip: None,
+                port: None,
+                protocol: None,
+            }),
+            until: None,
+            success_criteria: Vec::new(),
+            timeout_s: 30,
+            attempt: 1,
+            ordered_at: Timestamp::default(),
+        };
+        let of = Origin::effect(EffectId { position: Position(3), index: 2 });
+        let entered = |order: &Order| ordered(of, Timestamp::default(), order, &Principal("ana".into()), "d1");
+        let act = entered(&order);
+        assert_eq!(
+            (act.kind, act.of.to_string().as_str(), &act.entities[..]),
+            (Kind::Act, "3.2", &[address.into()][..])
+        );
+        let record: serde_json::Value = serde_json::from_str(&act.record).unwrap();
+        assert_eq!((&record["approved_by"], &record["plan_digest"]), (&json!("ana"), &json!("d1")));
+        assert_eq!((&record["order_id"], &record["action"]["verb"]), (&json!(order.order_id), &json!("firewall_rule")));
+        order.task = Task::Undo;
+        assert_eq!(entered(&order).kind, Kind::Undo);
+    }
 }

@@ -1,7 +1,7 @@
 //! The audit: what was planned, asked, answered, ordered, done and taken back, in a file that proves itself.
 //!
 //! `audit.ndjson` in the data directory has one JSON object a line. The first line is the *seal*; each further line is
-//! an *entry* ([`Entry`]) with the hash of the line before it and its own ([`format`] has every byte). Each
+//! an *entry* ([`Entry`]) with the hash of the line before it and its own (`format.rs` has every byte). Each
 //! [`limits::AUDIT_CHECKPOINT_EVERY`]th entry is a *checkpoint*: a signature of everything up to it. The seal says how
 //! many entries there are and ends with a signature too; it is written again, in its place, after whatever was appended.
 //!

@@ -4,14 +4,14 @@ use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
+use serde_json::json;
 use vertice_engine::{Content, ContentFile, Effect, EffectKind, Input, Record, Stamp};
 use vertice_model::{
-    Action, Containment, ContainmentId, ContainmentState, EffectId, Entity, FirewallRule, FirewallVerdict, Hold,
-    OnTimeout, Order, OrderId, Outcome, Position, Principal, Question, QuestionId, QuestionState, Receipt, Run, RunId,
-    RunState, Severity, Stage, Step, StepState, Task, ThreatId, Timestamp, VerdictKind,
+    ContainmentId, EffectId, OrderId, Outcome, Position, Principal, QuestionId, Receipt, RunId, ThreatId, Timestamp,
+    VerdictKind,
 };
 use vertice_store::audit::{
-    Anchor, Audit, AuditError, Entry, Kind, Line, Tail, Trust, Verified, entries, file_of, ordered, public_key, verify,
+    Anchor, Audit, AuditError, Entry, Line, Tail, Trust, Verified, entries, file_of, public_key, verify,
 };
 use vertice_store::{Store, limits};
 
@@ -32,84 +32,42 @@ fn publish(position: u64, index: u32, record: Record) -> Effect {
     Effect { id: EffectId { position: Position(position), index }, kind: EffectKind::Publish(record) }
 }
 
-fn block() -> Action {
-    Action::FirewallRule(FirewallRule {
-        rule: FirewallVerdict::Block,
-        source_ip: Some(ADDRESS.parse().expect("an address")),
-        destination_ip: None,
-        port: None,
-        protocol: None,
-    })
+/// A record as it is kept: what it need not say is left out, so that a new field of it changes nothing here.
+fn record<T: serde::de::DeserializeOwned>(json: serde_json::Value) -> T {
+    serde_json::from_value(json).expect("a record of an older version")
 }
 
-fn run(position: u64) -> Run {
-    Run {
-        run_id: RunId::derive(&position.to_string()),
-        playbook_id: "brute_force_response".into(),
-        playbook_version: "1.0".into(),
-        threat_id: ThreatId::derive("t"),
-        plan_digest: "d".repeat(64),
-        state: RunState::Waiting,
-        reason: None,
-        success: false,
-        simulated: true,
-        actions_executed: 0,
-        steps: vec![Step {
-            action_id: "block".into(),
-            action_type: "firewall_rule".into(),
-            parameters: [("source_ip".to_owned(), ADDRESS.to_owned())].into(),
-            inverse: "unblock \u{202e}it\u{1b}[2J".into(),
-            lease_s: Some(3_600),
-            touches: Entity::ip(ADDRESS).into_iter().collect(),
-            depends_on: Vec::new(),
-            state: StepState::Asked,
-            question_id: None,
-        }],
-        planned_at: at(position),
-        timestamp: at(position),
-    }
+fn run(planned: u64, changed: u64) -> Record {
+    let step = json!({
+        "action_id": "block", "action_type": "firewall_rule", "parameters": {"source_ip": ADDRESS},
+        "inverse": "unblock \u{202e}it\u{1b}[2J", "lease_s": 3_600, "touches": [{"entity_kind": "ip", "entity": ADDRESS}],
+        "depends_on": [], "state": {"is": "asked"}, "question_id": null,
+    });
+    Record::Run(record(json!({
+        "run_id": RunId::derive(&planned.to_string()), "playbook_id": "brute_force_response", "playbook_version": "1.0",
+        "threat_id": ThreatId::derive("t"), "plan_digest": "d".repeat(64), "state": "waiting", "reason": null,
+        "success": false, "simulated": true, "actions_executed": 0, "steps": [step], "planned_at": at(planned),
+        "timestamp": at(changed),
+    })))
 }
 
-fn question(position: u64) -> Question {
-    Question {
-        question_id: QuestionId::derive(&position.to_string()),
-        run_id: RunId::derive(&position.to_string()),
-        threat_id: ThreatId::derive("t"),
-        playbook_id: "brute_force_response".into(),
-        action_id: "block".into(),
-        action_type: "firewall_rule".into(),
-        prompt: "Block it?".into(),
-        severity: Severity::High,
-        plan_digest: "d".repeat(64),
-        simulated: true,
-        urgent: false,
-        on_timeout: OnTimeout::Deny,
-        asked_at: at(position),
-        expires_at: at(position + 300),
-        state: QuestionState::Approved,
-        answered: None,
-    }
+fn question(asked: u64) -> Record {
+    Record::Question(record(json!({
+        "question_id": QuestionId::derive(&asked.to_string()), "run_id": RunId::derive(&asked.to_string()),
+        "threat_id": ThreatId::derive("t"), "playbook_id": "brute_force_response", "action_id": "block",
+        "action_type": "firewall_rule", "prompt": "Block it?", "severity": "high", "plan_digest": "d".repeat(64),
+        "simulated": true, "urgent": false, "on_timeout": "deny", "asked_at": at(asked), "expires_at": at(asked + 300),
+        "state": "approved", "answered": null,
+    })))
 }
 
-fn containment(position: u64) -> Containment {
-    Containment {
-        containment_id: ContainmentId::derive(&position.to_string()),
-        run_id: RunId::derive(&position.to_string()),
-        threat_id: ThreatId::derive("t"),
-        playbook_id: "brute_force_response".into(),
-        action_id: "block".into(),
-        action_type: "firewall_rule".into(),
-        entity: Entity::ip(ADDRESS).expect("an address"),
-        simulated: true,
-        action: Some(block()),
-        stage: Stage::Reflex,
-        hold: Hold::Full,
-        recurrences: 0,
-        renewals: 0,
-        state: ContainmentState::Active,
-        since: at(position),
-        lease_until: at(position + 3_600),
-    }
+fn containment(of: u64) -> Record {
+    Record::Containment(record(json!({
+        "containment_id": ContainmentId::derive(&of.to_string()), "run_id": RunId::derive(&of.to_string()),
+        "threat_id": ThreatId::derive("t"), "playbook_id": "brute_force_response", "action_id": "block",
+        "action_type": "firewall_rule", "entity_kind": "ip", "entity": ADDRESS, "simulated": true, "stage": "reflex",
+        "state": {"is": "active"}, "since": at(of), "lease_until": at(of + 3_600),
+    })))
 }
 
 fn by() -> Principal {
@@ -127,28 +85,28 @@ fn answer(position: u64) -> Input {
 
 /// What a stretch of the log came to, one position after another: a plan with its question, the answer, what came of it.
 pub fn stretch(positions: std::ops::RangeInclusive<u64>) -> Vec<Entry> {
-    let of = |position: u64| match position % 4 {
-        1 => entries(
-            stamp(position),
-            &Input::Events(Vec::new()),
-            &[
-                publish(position, 0, Record::Run(run(position))),
-                publish(position, 1, Record::Question(question(position))),
-            ],
-        ),
-        2 => entries(
-            stamp(position),
-            &answer(position - 1),
-            &[publish(position, 0, Record::Question(question(position - 1)))],
-        ),
-        3 => {
-            let done = publish(position, 0, Record::Containment(containment(position - 2)));
-            let ended = publish(position, 1, Record::Run(Run { timestamp: at(position), ..run(position - 2) }));
-            entries(stamp(position), &Input::Tick, &[done, ended])
-        }
-        _ => entries(stamp(position), &Input::Tick, &[]),
+    let of = |position: u64| {
+        let publish = |index: u32, record: Record| publish(position, index, record);
+        let (input, effects) = match position % 4 {
+            1 => {
+                let asked = vec![publish(0, run(position, position)), publish(1, question(position))];
+                (Input::Events(Vec::new()), asked)
+            }
+            2 => (answer(position - 1), vec![publish(0, question(position - 1))]),
+            3 => {
+                let ended = vec![publish(0, containment(position - 2)), publish(1, run(position - 2, position))];
+                (Input::Tick, ended)
+            }
+            _ => (Input::Tick, Vec::new()),
+        };
+        entries(stamp(position), &input, &effects)
     };
     positions.flat_map(of).collect()
+}
+
+/// Answers, which are short, one at each position.
+pub fn answers(positions: std::ops::RangeInclusive<u64>) -> Vec<Entry> {
+    positions.flat_map(|position| entries(stamp(position), &answer(position), &[])).collect()
 }
 
 /// A store whose log has so many positions.
@@ -263,32 +221,6 @@ fn what_the_world_did_is_entered_and_what_is_evidence_is_not() {
     assert_eq!(entered(&operators), said("observation", "responder", "{\"operators\":[\"192.0.2.1\"]}"));
     assert_eq!(entries(stamp(7), &Input::Tick, &[]), []);
     assert_eq!(entries(stamp(7), &Input::Events(Vec::new()), &[]), []);
-}
-
-#[test]
-fn an_order_is_an_act_or_its_undoing() {
-    let mut order = Order {
-        order_id: OrderId::derive("o"),
-        run_id: RunId::derive("r"),
-        threat_id: ThreatId::derive("t"),
-        action_id: "block".into(),
-        containment_id: None,
-        task: Task::Apply,
-        action: block(),
-        until: None,
-        success_criteria: Vec::new(),
-        timeout_s: 30,
-        attempt: 1,
-        ordered_at: at(3),
-    };
-    let id = EffectId { position: Position(3), index: 2 };
-    let act = ordered(id, at(3), &order);
-    assert_eq!(
-        (act.kind, act.of.to_string().as_str(), &act.entities[..]),
-        (Kind::Act, "3.2", &[ADDRESS.to_owned()][..])
-    );
-    order.task = Task::Undo;
-    assert_eq!(ordered(id, at(3), &order).kind, Kind::Undo);
 }
 
 #[test]

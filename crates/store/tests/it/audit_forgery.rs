@@ -11,7 +11,7 @@ use vertice_model::Position;
 use vertice_store::audit::{Audit, AuditError, PublicKey, Trust, Verified, file_of, verify};
 use vertice_testkit::{Random, long};
 
-use crate::audit::{store_of, stretch};
+use crate::audit::{answers, store_of, stretch};
 
 const SEAL: usize = 512;
 const HASH: usize = 76;
@@ -20,10 +20,11 @@ const ZEROS: &str = "00000000000000000000000000000000000000000000000000000000000
 /// An audit of some hundred entries with a checkpoint among them, as bytes.
 fn written() -> (Vec<u8>, PublicKey) {
     let dir = tempfile::tempdir().unwrap();
-    let store = store_of(dir.path(), 180);
+    let store = store_of(dir.path(), 270);
     let mut audit = Audit::open(&store).unwrap();
-    audit.append(&stretch(1..=100), Position(100)).unwrap();
-    audit.append(&stretch(101..=180), Position(180)).unwrap();
+    audit.append(&stretch(1..=20), Position(20)).unwrap();
+    audit.append(&answers(21..=250), Position(250)).unwrap();
+    audit.append(&stretch(251..=270), Position(270)).unwrap();
     let found = looked_at(&file_of(dir.path()), Trust::default()).expect("it is whole");
     assert!(found.checkpoints >= 1 && found.tail.is_empty(), "{found:?}");
     (std::fs::read(file_of(dir.path())).unwrap(), found.key)

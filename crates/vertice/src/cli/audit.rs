@@ -55,7 +55,7 @@ an order.
 /// Which file, and what is known of it from elsewhere.
 #[derive(Args, Clone, Debug)]
 pub struct Known {
-    /// The file; without it, the one in the configured data directory, and its key
+    /// The file, or the directory that it lies in; without it, the configured data directory, and its key
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
     /// Believe only this key
@@ -117,6 +117,7 @@ impl Known {
     fn place(&self, load: impl FnOnce() -> Result<Config>) -> Result<Place> {
         let anchor = self.at_least.map(|entries| Anchor { entries, head: self.head });
         let (file, own) = match &self.file {
+            Some(dir) if dir.is_dir() => (audit::file_of(dir), None),
             Some(file) => (file.clone(), None),
             None => {
                 let dir = load()?.data.dir;
