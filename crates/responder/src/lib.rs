@@ -49,6 +49,7 @@ use vertice_engine::decide::{Approved, Policy};
 use vertice_model::{Action, Order, Outcome, Receipt, Task, Timestamp};
 
 pub use failure::Failure;
+use guard::Guard;
 pub use keep::Keep;
 pub use settings::Settings;
 
@@ -89,6 +90,7 @@ pub(crate) struct Hand<'a> {
 pub struct Responder {
     settings: Settings,
     keep: Keep,
+    guard: Guard,
 }
 
 impl Responder {
@@ -97,7 +99,7 @@ impl Responder {
     /// # Errors
     /// When the directory can not be made.
     pub fn open(settings: Settings, dir: &Path) -> std::io::Result<Responder> {
-        Ok(Responder { settings, keep: Keep::open(dir)? })
+        Ok(Responder { settings, keep: Keep::open(dir)?, guard: Guard::default() })
     }
 
     /// Carries an order out. Blocks until it is done or its time is over.
@@ -131,7 +133,7 @@ impl Responder {
     fn done(&self, hand: &Hand<'_>, begun: bool, policy: &Policy) -> Result<(Outcome, Seen), Failure> {
         match hand.order.task {
             Task::Apply => {
-                if let Some(why) = guard::forbids(policy, &hand.order.action) {
+                if let Some(why) = self.guard.forbids(policy, &hand.order.action) {
                     return Err(if begun { taken_back(hand, why)? } else { Failure::Final(why) });
                 }
                 if begun {
