@@ -1,6 +1,7 @@
 //! A time limit as something to wait on beside what is waited for, so that no clock is read.
 
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -15,11 +16,17 @@ pub(crate) struct Deadline(OwnedFd);
 impl Deadline {
     /// One that runs out in so many seconds, at least 1 and at most [`limits::ORDER_S_MAX`].
     pub(crate) fn after(seconds: u64) -> Result<Deadline, Failure> {
-        let seconds = seconds.clamp(1, limits::ORDER_S_MAX);
+        Deadline::after_ms(seconds.clamp(1, limits::ORDER_S_MAX) * 1_000)
+    }
+
+    /// One that runs out in so many milliseconds, at least 1.
+    pub(crate) fn after_ms(ms: u64) -> Result<Deadline, Failure> {
+        let wait = Duration::from_millis(ms.max(1));
+        let value = Timespec { tv_sec: wait.as_secs() as i64, tv_nsec: i64::from(wait.subsec_nanos()) };
         let made = || -> Result<OwnedFd, Errno> {
             let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)?;
             let never = Timespec { tv_sec: 0, tv_nsec: 0 };
-            let once = Itimerspec { it_interval: never, it_value: Timespec { tv_sec: seconds as i64, tv_nsec: 0 } };
+            let once = Itimerspec { it_interval: never, it_value: value };
             timerfd_settime(&timer, TimerfdTimerFlags::empty(), &once)?;
             Ok(timer)
         };

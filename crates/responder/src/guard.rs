@@ -2,7 +2,7 @@
 //!
 //! The policy was written when Vertice started or its configuration was read. Since then an interface may have come
 //! up, a router may have changed, an operator may have logged in. So this machine's addresses, gateways and resolvers
-//! are read anew, and so is from where operators are logged in.
+//! are read anew, and so is from where operators are logged in, a few times a second at most.
 //!
 //! An operator is who may become root here (root, the groups `sudo`, `wheel` and `admin`, whom sudo's rules name) or whom
 //! the policy protects by name, and has logged in by SSH or at a terminal. One who only holds a connection has not: a
@@ -13,13 +13,15 @@
 //! A verb that acts within a host, such as `kill_process`, names it as the place and not as the target. That this
 //! machine is protected does not forbid it; that a person protected this host by name does.
 
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use vertice_engine::decide::{Policy, Protected, Whom};
 use vertice_model::{Action, Entity, EntityKind};
 
+use crate::deadline::Deadline;
+use crate::limits;
 use crate::logins::{Administrators, blind, connections, present};
 use crate::machine::Machine;
 use crate::processes::Socket;
@@ -53,25 +55,57 @@ pub fn protected(machine: &Machine) -> Vec<Protected> {
     all
 }
 
-/// Why an action may not be carried out now; `None` if nothing speaks against it.
-#[must_use]
-pub fn forbids(policy: &Policy, action: &Action) -> Option<String> {
-    forbids_on(&Machine::read(Path::new("/")), policy, action, |addresses| {
-        operators_among(Some(addresses), Some(policy))
-    })
+/// Somebody who is logged in.
+#[derive(Clone, Debug, Eq, PartialEq)]
+struct Login {
+    /// `None` where it could not be seen who; then it is taken for an operator.
+    user: Option<String>,
+    address: IpAddr,
+    administers: bool,
 }
 
-/// From where operators are logged in on this machine now.
+/// The last check. It remembers for [`limits::LOGINS_FRESH_MS`] who is logged in, and nothing else.
+#[derive(Debug, Default)]
+pub struct Guard(Mutex<Option<(Deadline, Vec<Login>)>>);
+
+impl Guard {
+    /// Why an action may not be carried out now; `None` if nothing speaks against it.
+    #[must_use]
+    pub fn forbids(&self, policy: &Policy, action: &Action) -> Option<String> {
+        forbids_on(&Machine::read(Path::new("/")), policy, action, || self.operators(policy))
+    }
+
+    pub(crate) fn operators(&self, policy: &Policy) -> Vec<IpAddr> {
+        let mut remembered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((deadline, logins)) = remembered.as_ref()
+            && !deadline.over()
+        {
+            return operators_among(logins, policy);
+        }
+        let logins = logins();
+        let operators = operators_among(&logins, policy);
+        *remembered = Deadline::after_ms(limits::LOGINS_FRESH_MS).ok().map(|deadline| (deadline, logins));
+        operators
+    }
+}
+
+/// Why an action may not be carried out now, with nothing remembered; `None` if nothing speaks against it.
+#[must_use]
+pub fn forbids(policy: &Policy, action: &Action) -> Option<String> {
+    Guard::default().forbids(policy, action)
+}
+
+/// From where operators are logged in on this machine now, whoever the policy protects beside them.
 #[must_use]
 pub fn operators() -> Vec<IpAddr> {
-    operators_among(None, None)
+    operators_among(&logins(), &Policy::default())
 }
 
 fn forbids_on(
     machine: &Machine,
     policy: &Policy,
     action: &Action,
-    operators: impl FnOnce(&[IpAddr]) -> Vec<IpAddr>,
+    operators: impl FnOnce() -> Vec<IpAddr>,
 ) -> Option<String> {
     let place = action.place().filter(|host| machine.is(host));
     if let Some(why) = place.and_then(|host| forbids_place(machine, policy, host)) {
@@ -83,8 +117,8 @@ fn forbids_on(
         return Some(why);
     }
     // Hosts are named by their addresses too.
-    let addresses: Vec<IpAddr> = touched.iter().filter_map(|e| e.name().parse().ok()).collect();
-    let logged_in = if addresses.is_empty() { Vec::new() } else { operators(&addresses) };
+    let by_address = touched.iter().any(|e| e.name().parse::<IpAddr>().is_ok());
+    let logged_in = if by_address { operators() } else { Vec::new() };
     let mut now = Policy { protected: protected(machine), ..Policy::default() };
     now.protected
         .extend(logged_in.into_iter().map(|a| Protected { whom: Whom::Net(a.into()), why: OPERATOR.to_owned() }));
@@ -105,27 +139,34 @@ fn forbids_place(machine: &Machine, policy: &Policy, host: &str) -> Option<Strin
     name.or_else(|| people.forbids(&Entity::ip(&named?.to_string())?))
 }
 
-/// From where operators are logged in, among these addresses if there are any given.
-pub(crate) fn operators_among(addresses: Option<&[IpAddr]>, policy: Option<&Policy>) -> Vec<IpAddr> {
+fn operators_among(logins: &[Login], policy: &Policy) -> Vec<IpAddr> {
+    let operates = |login: &&Login| match &login.user {
+        Some(user) => login.administers || Entity::user(user).is_some_and(|user| policy.forbids(&user).is_some()),
+        None => true,
+    };
+    logins.iter().filter(operates).map(|login| login.address).collect()
+}
+
+/// Who is logged in from another machine.
+fn logins() -> Vec<Login> {
     let root = Path::new("/");
-    let wanted = |address: &IpAddr| addresses.is_none_or(|some| some.contains(address));
-    let connected = connections(addresses).into_iter().filter_map(|c| Some((c.user?, c.peer)));
-    let listed = present(root).into_iter().filter_map(|r| Some((r.user, r.address.filter(wanted)?)));
-    let logged_in: Vec<(String, IpAddr)> = connected.chain(listed).collect();
-    let mut found = BTreeSet::new();
-    if !logged_in.is_empty() {
+    let connected = connections(None).into_iter().filter_map(|c| Some((c.user?, c.peer)));
+    let listed = present(root).into_iter().filter_map(|r| Some((r.user, r.address?)));
+    let mut logins: Vec<Login> = connected
+        .chain(listed)
+        .map(|(user, address)| Login { user: Some(user), address, administers: false })
+        .collect();
+    if !logins.is_empty() {
         let administrators = Administrators::read(root);
-        let operates = |user: &str| {
-            let protected = || Some(policy?.forbids(&Entity::user(user)?).is_some());
-            administrators.have(user) || protected() == Some(true)
-        };
-        found.extend(logged_in.iter().filter(|(user, _)| operates(user)).map(|(_, address)| *address));
+        for login in &mut logins {
+            login.administers = login.user.as_deref().is_some_and(|user| administrators.have(user));
+        }
     }
     if blind() {
         let sockets = Socket::all(root, false).into_iter().filter(|s| s.established() && s.local.port() == SSH_PORT);
-        found.extend(sockets.map(|s| s.remote.ip()).filter(wanted));
+        logins.extend(sockets.map(|s| Login { user: None, address: s.remote.ip(), administers: false }));
     }
-    found.into_iter().collect()
+    logins
 }
 
 #[cfg(test)]
@@ -163,9 +204,7 @@ mod tests {
     }
 
     fn check(policy: &Policy, action: &Action, expected: Option<&str>) {
-        let found = forbids_on(&machine(), policy, action, |asked| {
-            asked.iter().filter(|a| **a == ip("198.51.100.4")).copied().collect()
-        });
+        let found = forbids_on(&machine(), policy, action, || vec![ip("198.51.100.4")]);
         match expected {
             Some(part) => assert!(found.as_ref().is_some_and(|f| f.contains(part)), "{action:?}: {found:?}"),
             None => assert_eq!(found, None, "{action:?}"),
@@ -206,6 +245,34 @@ mod tests {
         let net = Whom::Net("192.0.2.0/24".parse().unwrap());
         policy.protected.push(Protected { whom: net, why: "management".into() });
         check(&policy, &kill_on("192.0.2.7"), Some("management"));
+    }
+
+    #[test]
+    fn who_operates_is_protected_and_who_is_only_there_is_not() {
+        let login = |user: Option<&str>, address: &str, administers| Login {
+            user: user.map(str::to_owned),
+            address: ip(address),
+            administers,
+        };
+        let logins = [
+            login(Some("ana"), "198.51.100.1", true),
+            login(Some("bob"), "198.51.100.2", false),
+            login(None, "198.51.100.3", false),
+        ];
+        assert_eq!(operators_among(&logins, &Policy::default()), [ip("198.51.100.1"), ip("198.51.100.3")]);
+        let bob = Protected { whom: Whom::User("bob".into()), why: "an operator".into() };
+        let policy = Policy { protected: vec![bob], ..Policy::default() };
+        assert_eq!(operators_among(&logins, &policy).len(), 3);
+        // What is remembered counts for a while, and what there is after that.
+        let guard = Guard(Mutex::new(Some((Deadline::after(60).unwrap(), logins.to_vec()))));
+        assert!(guard.forbids(&Policy::default(), &block("198.51.100.1")).unwrap().contains(OPERATOR));
+        assert_eq!(guard.forbids(&Policy::default(), &block("198.51.100.2")), None);
+        let over = Deadline::after_ms(1).unwrap();
+        while !over.over() {
+            std::thread::yield_now();
+        }
+        let guard = Guard(Mutex::new(Some((over, logins.to_vec()))));
+        assert_eq!(guard.forbids(&Policy::default(), &block("198.51.100.1")), None);
     }
 
     #[test]

@@ -60,6 +60,7 @@ use vertice_engine::decide::{Approved, Policy};
 use vertice_model::{Action, Order, Outcome, Receipt, Task, Timestamp};
 
 pub use failure::Failure;
+use guard::Guard;
 pub use keep::Keep;
 pub use message::{Told, ask, receivers};
 pub use release::{HeldElement, held, release_address};
@@ -118,6 +119,7 @@ impl Hand<'_> {
 pub struct Responder {
     settings: Settings,
     keep: Keep,
+    guard: Guard,
 }
 
 impl Responder {
@@ -126,7 +128,7 @@ impl Responder {
     /// # Errors
     /// When the directory can not be made.
     pub fn open(settings: Settings, dir: &Path) -> std::io::Result<Responder> {
-        Ok(Responder { settings, keep: Keep::open(dir)? })
+        Ok(Responder { settings, keep: Keep::open(dir)?, guard: Guard::default() })
     }
 
     /// Carries an order out. Blocks until it is done or its time is over.
@@ -160,7 +162,8 @@ impl Responder {
     fn done(&self, hand: &Hand<'_>, begun: bool, policy: &Policy) -> Result<(Outcome, Seen), Failure> {
         match hand.order.task {
             Task::Apply => {
-                let forbids = || guard::forbids(policy, &hand.order.action).or_else(|| inventory_forbids(hand, policy));
+                let action = &hand.order.action;
+                let forbids = || self.guard.forbids(policy, action).or_else(|| inventory_forbids(hand, policy));
                 if let Some(why) = forbids() {
                     return Err(if begun { taken_back(hand, why)? } else { Failure::Final(why) });
                 }
