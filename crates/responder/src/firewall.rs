@@ -8,7 +8,7 @@
 //! "5 in a minute" is a bucket of five that fills up again evenly: five may come at once, then one every twelve seconds.
 //! Of TCP only beginnings of connections are counted, so that what was let in works at full speed: the rate is one of
 //! attempts, and behind one address may be others than the attacker. Of all else packets are counted. Each address has
-//! its own bucket; it is full again when its lease is prolonged.
+//! its own bucket. On kernels before 6.12 it is full again when its lease is prolonged.
 
 use std::collections::BTreeMap;
 

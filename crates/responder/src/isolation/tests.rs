@@ -56,6 +56,22 @@ fn a_host_that_is_cut_off_reaches_management_and_nothing_else() {
 }
 
 #[test]
+fn a_host_behind_an_address_translation_is_cut_off_by_its_real_address() {
+    let Some(rig) = Rig::new(settings(), &["nft"]) else { return };
+    rig.ruleset(&["add table ip nat; add chain ip nat pre { type nat hook prerouting priority -100; }"]);
+    rig.ruleset(&["add rule ip nat pre tcp dport 80 dnat to 10.77.3.2:7"]);
+    let public = |n| SocketAddr::from(([10, 77, n, 1], 80));
+    let mut connection = rig.attacker().connect(public(1), LONG).unwrap();
+    assert!(echoes(&mut connection, LONG));
+    let order = isolate(None, Some(v4(3)));
+    rig.done(&order);
+    assert!(!echoes(&mut connection, SHORT) && rig.attacker().connect(public(1), SHORT).is_err());
+    assert!(rig.client().connect(public(2), LONG).is_ok(), "management reaches it by the same way");
+    rig.done(&undo(&order));
+    assert!(echoes(&mut connection, LONG));
+}
+
+#[test]
 fn cut_off_by_name_and_by_address_it_is_let_in_when_both_are_taken_back() {
     let Some(mut rig) = Rig::new(settings(), &["nft"]) else { return };
     let (by_name, by_address) = (isolate(Some("SERVER"), None), isolate(None, Some(v4(3))));
