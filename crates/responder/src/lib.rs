@@ -24,6 +24,8 @@ mod forensics;
 pub mod guard;
 mod isolation;
 mod keep;
+#[cfg(test)]
+mod kills;
 pub mod limits;
 mod message;
 mod netlink;
