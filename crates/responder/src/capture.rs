@@ -220,7 +220,7 @@ fn end(ring: &Path) -> Result<(), Failure> {
 ///
 /// Each is held by a descriptor that was opened before its arguments were read, so that it is that process that a
 /// signal reaches, whatever number is given to whom in between.
-fn processes(ring: &Path) -> Result<Vec<OwnedFd>, Failure> {
+pub(crate) fn processes(ring: &Path) -> Result<Vec<OwnedFd>, Failure> {
     let listed = fs::read_dir("/proc").map_err(|e| Failure::Retry(format!("reading /proc: {e}")))?;
     let numbers = listed.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
     let ours = |number: i32| {

@@ -3,6 +3,12 @@
 //! A block is one element of a set of its own kind and touches no file: equal actions are one element, and different
 //! ones never share one. A rate may be asked for twice with different numbers, so its element is claimed ([`claims`]).
 //! What is already established is dropped like anything else; see [`nft`] for where.
+//!
+//! # Rates
+//! "5 in a minute" is a bucket of five that fills up again evenly: five may come at once, then one every twelve seconds.
+//! Of TCP only beginnings of connections are counted, so that what was let in works at full speed: the rate is one of
+//! attempts, and behind one address may be others than the attacker. Of all else packets are counted. Each address has
+//! its own bucket. On kernels before 6.12 it is full again when its lease is prolonged.
 
 use std::collections::BTreeMap;
 

@@ -29,6 +29,8 @@ pub mod guard;
 mod http;
 mod isolation;
 mod keep;
+#[cfg(test)]
+mod kills;
 pub mod limits;
 mod logins;
 pub mod machine;

@@ -139,7 +139,7 @@ pub const NETLINK_S_MAX: u64 = 5;
 /// milliseconds each would be a storm.
 pub const NETLINK_DUMPS_MAX: u32 = 10;
 
-/// The most elements that are read of one set: ten times the 10,000 live containments that are measured.
+/// The most elements of one set: ten times the 10,000 live containments that are measured. The kernel refuses more.
 pub const SET_ELEMENTS_MAX: usize = 100_000;
 
 // The firewall (`firewall.rs`, `shaping.rs`, `isolation.rs`).

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::Write as _;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
@@ -66,6 +66,25 @@ fn a_host_protects_itself_as_a_router_protects_others() {
 }
 
 #[test]
+fn a_destination_is_meant_by_its_real_address_where_somebody_translates_it() {
+    let Some(rig) = rig() else { return };
+    let path = rig.dir.path().join("theirs.nft");
+    let theirs =
+        "table ip nat { chain pre { type nat hook prerouting priority -100; tcp dport 80 dnat to 10.77.3.2:7; }\n}\n";
+    File::create(&path).unwrap().write_all(theirs.as_bytes()).unwrap();
+    rig.ruleset(&["-f", path.to_str().unwrap()]);
+    let public = SocketAddr::from(([10, 77, 1, 1], 80));
+    let mut connection = rig.attacker().connect(public, LONG).unwrap();
+    assert!(echoes(&mut connection, LONG));
+    let to = FirewallRule { source_ip: None, destination_ip: Some(v4(3)), ..rule(FirewallVerdict::Block, v4(3)) };
+    let order = apply(Action::FirewallRule(to), 600);
+    rig.done(&order);
+    assert!(!echoes(&mut connection, SHORT) && !reaches(rig.attacker(), public));
+    rig.done(&undo(&order));
+    assert!(echoes(&mut connection, LONG));
+}
+
+#[test]
 fn ends_ports_and_protocols_narrow_a_block_down_and_each_is_an_element_of_its_own() {
     let Some(rig) = rig() else { return };
     rig.server().serve(8, "");
@@ -122,6 +141,66 @@ fn a_rate_lets_so_many_connections_begin_for_each_address_and_those_go_on() {
         rig.done(&undo(&block(attacker)));
         assert!(reaches(rig.attacker(), echo(server)));
     }
+}
+
+#[test]
+fn what_is_used_up_of_a_rate_stays_so_when_its_lease_is_prolonged() {
+    let Some(rig) = rig() else { return };
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let mut numbers = release.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
+    if (numbers.next(), numbers.next()) < (Some(6), Some(12)) {
+        println!("left out: kernel {release} begins a bucket anew");
+        return;
+    }
+    let order = limit(v4(1), 2, 3_600, 600);
+    rig.done(&order);
+    assert!((0..2).all(|_| rig.attacker().connect(echo(v4(3)), LONG).is_ok()));
+    rig.done(&Order { until: Some(NOW.plus_seconds(1_200)), ..order });
+    assert!(!reaches(rig.attacker(), echo(v4(3))));
+}
+
+#[test]
+fn a_rate_counts_packets_where_there_are_no_connections() {
+    let Some(rig) = rig() else { return };
+    let udp = FirewallRule {
+        protocol: Some(Protocol::Udp),
+        ..rule(FirewallVerdict::RateLimit { count: 3, per_s: 3_600 }, v4(1))
+    };
+    rig.done(&apply(Action::FirewallRule(udp), 600));
+    assert!((0..10).all(|_| rig.attacker().connect(echo(v4(3)), LONG).is_ok()), "TCP is not meant");
+    let receiver = rig.server().run(|| UdpSocket::bind("10.77.3.2:0")).unwrap();
+    let sender = rig.attacker().run(|| UdpSocket::bind("10.77.1.2:0")).unwrap();
+    for _ in 0..10 {
+        sender.send_to(b"x", receiver.local_addr().unwrap()).unwrap();
+    }
+    receiver.set_read_timeout(Some(SHORT)).unwrap();
+    assert_eq!((0..10).take_while(|_| receiver.recv(&mut [0; 8]).is_ok()).count(), 3);
+}
+
+#[test]
+fn orders_at_once_for_many_addresses_and_for_one_all_come_about() {
+    let Some(rig) = rig() else { return };
+    let address = |n: u64| IpAddr::from([192, 0, 2, n as u8]);
+    std::thread::scope(|scope| {
+        for n in 1..=8 {
+            let rig = &rig;
+            // The first of them make the table, all at once.
+            scope.spawn(move || rig.done(&block(address(n))));
+            scope.spawn(move || rig.done(&limit(address(100), n, 60, 600)));
+        }
+    });
+    let all = rig.star.router.run(|| held(&Settings::default())).unwrap();
+    assert_eq!(all.len(), 9, "{all:?}");
+    let rates = rig.ruleset(&["list", "set", "inet", "vertice", "rate4"]);
+    assert!(rates.contains("192.0.2.100 limit rate over 1/minute burst 1 packets"), "{rates}");
+    std::thread::scope(|scope| {
+        for n in 1..=8 {
+            let rig = &rig;
+            scope.spawn(move || rig.done(&undo(&block(address(n)))));
+            scope.spawn(move || rig.done(&undo(&limit(address(100), n, 60, 600))));
+        }
+    });
+    assert_eq!(rig.star.router.run(|| held(&Settings::default())).unwrap(), []);
 }
 
 #[test]

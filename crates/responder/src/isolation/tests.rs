@@ -40,6 +40,11 @@ fn a_host_that_is_cut_off_reaches_management_and_nothing_else() {
     let receipt = rig.done(&order);
     let met = [("host_isolated".to_owned(), true), ("management_reachable".to_owned(), true)];
     assert_eq!(receipt.criteria, met.into());
+    // Neighbours must be found anew, which is no traffic of the host's own.
+    for family in ["-4", "-6"] {
+        rig.star.router.ip(&[family, "neighbour", "flush", "dev", "h3"]);
+        rig.server().ip(&[family, "neighbour", "flush", "dev", "eth0"]);
+    }
     for ((attacker, client, server), established) in families.into_iter().zip(&mut before) {
         assert!(!echoes(established, SHORT));
         assert!(rig.attacker().connect(echo(server), SHORT).is_err());
@@ -53,6 +58,22 @@ fn a_host_that_is_cut_off_reaches_management_and_nothing_else() {
         assert!(echoes(established, LONG));
         assert!(rig.attacker().connect(echo(server), LONG).is_ok());
     }
+}
+
+#[test]
+fn a_host_behind_an_address_translation_is_cut_off_by_its_real_address() {
+    let Some(rig) = Rig::new(settings(), &["nft"]) else { return };
+    rig.ruleset(&["add table ip nat; add chain ip nat pre { type nat hook prerouting priority -100; }"]);
+    rig.ruleset(&["add rule ip nat pre tcp dport 80 dnat to 10.77.3.2:7"]);
+    let public = |n| SocketAddr::from(([10, 77, n, 1], 80));
+    let mut connection = rig.attacker().connect(public(1), LONG).unwrap();
+    assert!(echoes(&mut connection, LONG));
+    let order = isolate(None, Some(v4(3)));
+    rig.done(&order);
+    assert!(!echoes(&mut connection, SHORT) && rig.attacker().connect(public(1), SHORT).is_err());
+    assert!(rig.client().connect(public(2), LONG).is_ok(), "management reaches it by the same way");
+    rig.done(&undo(&order));
+    assert!(echoes(&mut connection, LONG));
 }
 
 #[test]

@@ -91,33 +91,63 @@ pub(crate) enum Wish {
 /// # Errors
 /// When nft fails and the kernel does not hold what it should afterwards. The kernel is then as it was before.
 pub(crate) fn change(settings: &Settings, wishes: &[Wish], limit_s: u64) -> Result<(), Failure> {
-    let (mut script, mut broken) = (String::new(), false);
-    for wish in wishes {
-        let (Wish::Held(Hold { place, key, .. }) | Wish::Gone(place, key)) = wish;
-        let standing = standing(settings, *place, key)?;
-        if !is_met(wish, standing, *place, key)? {
-            broken |= standing == Standing::Broken && matches!(wish, Wish::Held(_));
-            script.push_str(&lines(wish, standing));
-        }
-    }
-    if script.is_empty() {
+    let open = open_of(settings, wishes)?;
+    if open.is_empty() {
         return Ok(());
     }
-    if broken {
-        script.insert_str(0, &shape::script(settings)?);
-    }
-    let Err(failure) = nft(settings, &script, limit_s) else { return Ok(()) };
-    // It may have been killed after the kernel had taken the transaction.
-    for wish in wishes {
-        let (Wish::Held(Hold { place, key, .. }) | Wish::Gone(place, key)) = wish;
-        if !is_met(wish, standing(settings, *place, key)?, *place, key)? {
-            return Err(failure);
+    if open.iter().all(|(wish, standing)| differs_in_its_end(wish, *standing)) {
+        let told = nft(settings, &open.iter().map(|(wish, _)| addition(wish)).collect::<String>(), limit_s);
+        if open_of(settings, wishes)?.is_empty() {
+            return Ok(());
         }
+        told?;
     }
-    Ok(())
+    let mut script = String::new();
+    let broken = |(wish, standing): &(&Wish, Standing)| *standing == Standing::Broken && matches!(wish, Wish::Held(_));
+    if open.iter().any(broken) {
+        script.push_str(&shape::script(settings)?);
+    }
+    for (wish, standing) in &open {
+        script.push_str(&if *standing == Standing::Absent { String::new() } else { deletion(wish) });
+        script.push_str(&addition(wish));
+    }
+    match nft(settings, &script, limit_s) {
+        // It may have been killed after the kernel had taken the transaction.
+        Err(failure) if !open_of(settings, wishes)?.is_empty() => Err(failure),
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
-fn is_met(wish: &Wish, standing: Standing, place: Place, key: &Key) -> Result<bool, Failure> {
+/// Those that are not so yet, and how they stand.
+fn open_of<'a>(settings: &Settings, wishes: &'a [Wish]) -> Result<Vec<(&'a Wish, Standing)>, Failure> {
+    let mut open = Vec::new();
+    for wish in wishes {
+        let (place, key) = wish.element();
+        let standing = standing(settings, place, key)?;
+        if !is_met(wish, standing)? {
+            open.push((wish, standing));
+        }
+    }
+    Ok(open)
+}
+
+impl Wish {
+    const fn element(&self) -> (Place, &Key) {
+        let (Wish::Held(Hold { place, key, .. }) | Wish::Gone(place, key)) = self;
+        (*place, key)
+    }
+}
+
+/// Kernels since 6.12 set the end of an element anew when it is added again, and keep how much of its limit is used
+/// up. Those before do nothing then, and it must be deleted first.
+fn differs_in_its_end(wish: &Wish, standing: Standing) -> bool {
+    match (wish, standing) {
+        (Wish::Held(hold), Standing::Held { limit, .. }) => limit == hold.limit,
+        (Wish::Held(_), Standing::Absent | Standing::Broken) | (Wish::Gone(..), _) => false,
+    }
+}
+
+fn is_met(wish: &Wish, standing: Standing) -> Result<bool, Failure> {
     Ok(match (wish, standing) {
         (Wish::Held(hold), Standing::Held { limit, remaining_ms }) => {
             let wanted_ms = hold.lasts_s.saturating_mul(1_000);
@@ -126,26 +156,21 @@ fn is_met(wish: &Wish, standing: Standing, place: Place, key: &Key) -> Result<bo
         (Wish::Held(_), Standing::Absent | Standing::Broken) | (Wish::Gone(..), Standing::Held { .. }) => false,
         (Wish::Gone(..), Standing::Absent) => true,
         // It may lie in its set though no rule asks for it.
-        (Wish::Gone(..), Standing::Broken) => netlink::element(TABLE, &place.name(), &key.bytes())?.is_none(),
+        (Wish::Gone(place, key), Standing::Broken) => netlink::element(TABLE, &place.name(), &key.bytes())?.is_none(),
     })
 }
 
-/// What nft is told for one element.
-fn lines(wish: &Wish, standing: Standing) -> String {
-    let (Wish::Held(Hold { place, key, .. }) | Wish::Gone(place, key)) = wish;
+/// The element is added before it is deleted, or the deletion would fail where it just expired.
+fn deletion(wish: &Wish) -> String {
+    let (place, key) = wish.element();
     let (set, key) = (place.name(), key.text());
-    let mut lines = String::new();
-    if standing != Standing::Absent {
-        // Kernels before 6.12 do not change the end of an element that is there, so it is deleted first; and it is
-        // added before, or the deletion would fail where it just expired.
-        lines.push_str(&format!("add element inet {TABLE} {set} {{ {key} }}\n"));
-        lines.push_str(&format!("delete element inet {TABLE} {set} {{ {key} }}\n"));
-    }
-    if let Wish::Held(hold) = wish {
-        let limit = hold.limit.map(Limit::text).unwrap_or_default();
-        lines.push_str(&format!("add element inet {TABLE} {set} {{ {key} {limit} timeout {}s }}\n", hold.lasts_s));
-    }
-    lines
+    format!("add element inet {TABLE} {set} {{ {key} }}\ndelete element inet {TABLE} {set} {{ {key} }}\n")
+}
+
+fn addition(wish: &Wish) -> String {
+    let Wish::Held(Hold { place, key, limit, lasts_s }) = wish else { return String::new() };
+    let limit = limit.map(Limit::text).unwrap_or_default();
+    format!("add element inet {TABLE} {} {{ {} {limit} timeout {lasts_s}s }}\n", place.name(), key.text())
 }
 
 /// Whether what remains of an element reaches to an instant.

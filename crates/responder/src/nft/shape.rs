@@ -7,7 +7,7 @@ use vertice_model::Protocol;
 
 use super::TABLE;
 use crate::Failure;
-use crate::limits::MANAGEMENT_NETS_MAX;
+use crate::limits::{MANAGEMENT_NETS_MAX, SET_ELEMENTS_MAX};
 use crate::settings::Settings;
 
 /// What being in a set means.
@@ -172,7 +172,10 @@ impl Place {
         parts.extend(self.protocol.then_some("inet_proto"));
         parts.extend(self.port.then_some("inet_service"));
         let (name, statement) = (self.name(), self.kind.statement());
-        format!("add set inet {TABLE} {name} {{ type {}; flags timeout;{statement} }}\n", parts.join(" . "))
+        format!(
+            "add set inet {TABLE} {name} {{ type {}; size {SET_ELEMENTS_MAX}; flags timeout;{statement} }}\n",
+            parts.join(" . ")
+        )
     }
 
     /// What of a packet is looked up in it.
