@@ -1,7 +1,7 @@
 //! What a playbook would do for a threat, before anything is done: for whoever writes one, or is about to start one.
 
 use serde::Serialize;
-use vertice_model::{Entity, OnTimeout, RunId, Step, Threat};
+use vertice_model::{OnTimeout, RunId, Step, Threat};
 
 use super::cases;
 use super::playbook::{Action, OnFailure, Playbook};
@@ -167,18 +167,6 @@ pub fn graph(playbook: &Playbook) -> Vec<Node> {
     playbook.actions.iter().map(node).collect()
 }
 
-/// Whom the steps of a preview would touch, each once.
-#[must_use]
-pub fn touched(preview: &Preview) -> Vec<&Entity> {
-    let mut found: Vec<&Entity> = Vec::new();
-    for entity in preview.steps.iter().flat_map(|step| &step.step.touches) {
-        if !found.contains(&entity) {
-            found.push(entity);
-        }
-    }
-    found
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -208,7 +196,7 @@ mod tests {
         let block = &p.steps[3];
         assert_eq!((block.step.lease_s, block.risk, block.refused.clone()), (Some(86_400), Risk::Medium, None));
         assert!(block.asks.as_ref().unwrap().prompt.starts_with("Block 203.0.113.9 for a day?"));
-        assert_eq!(touched(&p).len(), 1);
+        assert_eq!(block.step.touches.len(), 1);
     }
 
     #[test]

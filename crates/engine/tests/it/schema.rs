@@ -158,8 +158,8 @@ fn holds(schema: &Value, value: &Value, at: &str) -> Result<(), String> {
                 true
             }
             "items" => {
-                let items = value.as_array().into_iter().flatten().enumerate();
-                items.map(|(i, item)| holds(says, item, &format!("{at}/{i}"))).collect::<Result<(), _>>()?;
+                let mut items = value.as_array().into_iter().flatten().enumerate();
+                items.try_for_each(|(i, item)| holds(says, item, &format!("{at}/{i}")))?;
                 true
             }
             "allOf" => {

@@ -306,11 +306,32 @@ fn an_answer_is_bound_to_the_plan_that_was_shown() {
     let answers = vec![(200, "", question("pending")), (200, "", run_record("another"))];
     let (code, text) = asked("approvals approve 5b2c --yes", answers).0.unwrap_err();
     assert!(code == 1 && text.contains("differ"), "{text}");
+    let other = json!({"title": "Conflict", "detail": "the answer is to another plan (\"d1\") than the one that is asked about (\"d2\")"});
+    let answers = vec![(200, "", question("pending")), (200, "", run_record("d1")), (409, "", other)];
+    let (code, text) = asked("approvals approve 5b2c --yes", answers).0.unwrap_err();
+    assert!(code == 1 && text.contains("to another plan"), "{text}");
     let answers = vec![(200, "", question("expired")), (200, "", run_record("d1"))];
-    assert!(asked("approvals deny 5b2c --yes", answers).0.unwrap_err().1.contains("timed out"));
+    assert!(asked("approvals deny 5b2c --yes", answers).0.unwrap_err().1.contains("expired"));
     // Without --yes a person at a terminal must be asked, and here is none.
     let answers = vec![(200, "", question("pending")), (200, "", run_record("d1"))];
     assert_eq!(asked("approvals deny 5b2c -o json", answers).0.unwrap_err().0, 2);
+}
+
+#[test]
+fn a_playbook_is_started_by_its_id_and_its_run_is_shown() {
+    let started = json!({"playbook_id": "p", "threat_id": "t1", "run": run_record("d1")});
+    for noun in ["playbook", "playbooks"] {
+        let (text, asked_for) = asked(&format!("{noun} run p/1 1f3a"), ok(started.clone()));
+        assert!(text.unwrap().contains("1. block  firewall_rule  asked"));
+        assert_eq!(asked_for, [r#"POST /api/v1/defense/playbooks/p%2F1/run [Bearer vk_1] {"threat_id":"1f3a"}"#]);
+    }
+    let later = vec![(202, "", json!({"playbook_id": "p", "threat_id": "t1", "run": null}))];
+    assert!(asked("playbook run p 1f3a", later).0.unwrap().contains("has yet to come to it"));
+    let refused = vec![(409, "", json!({"title": "Conflict", "detail": "the playbook already runs"}))];
+    assert_eq!(
+        asked("playbook run p 1f3a", refused).0.unwrap_err(),
+        (1, "Conflict: the playbook already runs".to_owned())
+    );
 }
 
 #[test]

@@ -188,9 +188,6 @@ impl Check {
     ) {
         for (id, value) in of.get(key).and_then(Value::as_object).into_iter().flatten() {
             let path = format!("{key}.{}", clean(id));
-            if let Err(reason) = identifier(&Value::from(id.as_str()), None) {
-                self.fault(&path, format!("the key {reason}"));
-            }
             match value.as_object() {
                 Some(value) => check(self, &path, id, value),
                 None => self.fault(&path, format!("is {}, and should be keys and values", is(value))),
@@ -199,6 +196,10 @@ impl Check {
     }
 
     fn agent(&mut self, path: &str, id: &str, agent: &Map<String, Value>) {
+        // An id only has to name it; others write what they like, and it is kept.
+        if let Err(reason) = identifier(&Value::from(id), None) {
+            self.remarks.push(format!("`{path}`: the key {reason}"));
+        }
         for key in ["type", "name"] {
             if let Err(reason) = agent.get(key).map_or(Err("is missing".to_owned()), text) {
                 self.fault(&format!("{path}.{key}"), reason);
@@ -308,8 +309,8 @@ impl Check {
             return self
                 .fault(&format!("{path}.type"), format!("can not be {}{}", quoted(of_type), meant(of_type, STEPS)));
         }
-        if id.split("--").next() != Some(of_type) {
-            self.fault(path, format!("the key should begin with `{of_type}--`, as the step's type says"));
+        if let Err(reason) = identifier(&Value::from(id), Some(of_type)) {
+            self.fault(path, format!("the key {reason}, as the step's type says"));
         }
         for key in needed(of_type) {
             if !step.contains_key(*key) {
@@ -363,7 +364,7 @@ impl Check {
                 self.fault(&format!("{path}.type"), reason);
             }
             match command.get("command").or_else(|| command.get("command_b64")) {
-                None => self.fault(&format!("{path}.command"), "is missing, and so is `command_b64`".to_owned()),
+                None => self.remarks.push(format!("`{path}` has neither `command` nor `command_b64`")),
                 Some(given) => {
                     if let Err(reason) = text(given) {
                         self.fault(&format!("{path}.command"), reason);
@@ -401,7 +402,8 @@ fn step_property(key: &str, value: &Value) -> Result<(), String> {
         "targets" | "in_args" | "out_args" => texts(value),
         "commands" => list(value).map(drop),
         "cases" | "step_variables" | "step_extensions" => keyed(value, "keys and values"),
-        "agent" | "owner" => identifier(value, None),
+        "agent" => text(value),
+        "owner" => identifier(value, None),
         _ if flow::ROUTES.contains(&key) => identifier(value, None),
         _ => Ok(()),
     }

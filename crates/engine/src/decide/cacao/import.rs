@@ -148,6 +148,9 @@ fn plain(imported: &Imported, values: &Map<String, Value>) -> Result<Value, Stri
 /// The workflow follows from the extension. Others may add to it; where they changed it, what they meant by that
 /// would be lost.
 fn agree(base: &Value, document: &Value) -> Result<(), check::Fault> {
+    if base["workflow_start"] != document["workflow_start"] {
+        return Err(("workflow_start".to_owned(), "was changed, and our extension knows of no other start".to_owned()));
+    }
     for (id, step) in base["workflow"].as_object().into_iter().flatten() {
         let given = document["workflow"].get(id);
         for (key, value) in step.as_object().into_iter().flatten() {

@@ -16,7 +16,7 @@ pub(super) struct Unreadable {
     pub(super) reason: String,
 }
 
-/// Reads a document.
+/// Reads a document; its keys are sorted, so that nothing depends on their order.
 pub(super) fn read(text: &str) -> Result<Value, Unreadable> {
     let max = limits::CACAO_BYTES_MAX;
     if text.len() > max {
@@ -31,7 +31,7 @@ pub(super) fn read(text: &str) -> Result<Value, Unreadable> {
         reason: format!("is no JSON that is read here: {}", without_place(&error)),
     })?;
     match blurred(text) {
-        None => Ok(value),
+        None => Ok(sorted(&value)),
         Some((at, number)) => {
             let (line, column) = place(text, at);
             let reason = format!("the number {} has more digits than are kept; write it as a text", quoted(number));

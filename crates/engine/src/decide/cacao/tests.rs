@@ -179,6 +179,7 @@ fn what_others_add_to_ours_is_kept_and_what_they_change_is_refused() {
         (format!("{extension}/playbook_id"), json!("../x"), "and should be lower-case letters"),
         (format!("{extension}/actions/0"), json!("bloc"), "no further step carries that action; did you mean `block`?"),
         (format!("{extension}/trigger"), json!(7), "says what is no playbook: `trigger` is the number 7"),
+        ("/workflow_start".to_owned(), json!(block), "our extension knows of no other start"),
         (extension.clone(), json!([]), "is a list, and should be keys and values"),
         (
             format!("/workflow/{block}/step_extensions/{EXTENSION}/action/id"),
@@ -255,6 +256,28 @@ fn those_of_others_are_refused_until_a_person_chose_and_come_back_equal() {
 }
 
 #[test]
+fn what_does_not_matter_here_is_a_remark() {
+    let mut odd = foreign();
+    let look = "action--00000000-0000-4000-8000-000000000001";
+    odd["agent_definitions"]["a-fin"] = json!({"type": "fin", "name": "n"});
+    odd["workflow"][look]["agent"] = json!("a-fin");
+    odd["workflow"][look]["commands"] = json!([{"type": "pong"}]);
+    odd["workflow"][look]["name"] = json!("");
+    odd["workflow_exception"] = json!("end--00000000-0000-4000-8000-000000000009");
+    odd["authentication_info_definitions"] = json!({"x": {"password": "p"}});
+    let back = imported(&odd).unwrap();
+    assert_eq!((back.unmapped[0].as_str(), exported(&back)), ("pong", odd));
+    for wanted in [
+        "`agent_definitions.a-fin`: the key is",
+        ".commands[0]` has neither",
+        "`workflow_exception`: there is no step",
+        "may hold secrets",
+    ] {
+        assert!(back.remarks.iter().any(|remark| remark.contains(wanted)), "{wanted}: {:#?}", back.remarks);
+    }
+}
+
+#[test]
 fn what_is_wrong_is_told_with_its_path() {
     let look = "action--00000000-0000-4000-8000-000000000001";
     for (pointer, value, wanted) in [
@@ -293,8 +316,8 @@ fn what_is_wrong_is_told_with_its_path() {
         (format!("/workflow/{look}/commands"), json!([]), ".commands` is empty"),
         (
             format!("/workflow/{look}/commands/0"),
-            json!({"type": "bash"}),
-            ".commands[0].command` is missing, and so is `command_b64`",
+            json!({"type": "bash", "command": 7}),
+            ".commands[0].command` is the number 7, and should be a text",
         ),
         (
             "/agent_definitions/ssh--00000000-0000-4000-8000-000000000001/type".to_owned(),
