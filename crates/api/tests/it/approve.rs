@@ -234,6 +234,17 @@ async fn a_link_needs_no_key_anywhere_and_opens_nothing_else() {
     assert_eq!(rig.get("/api/v1/defense/approvals").await.status, 401);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_works_through_a_proxy_to_loopback() {
+    let (rig, questions) = asked().await;
+    // `null` is what browsers send from a page that gives no referrer.
+    for (question, origin) in questions.iter().zip(["https://soc.example", "null"]) {
+        let request = Request::post(path(question, "ana")).header("host", "127.0.0.1:8000").header("origin", origin);
+        let answer = rig.send(request.body(Body::from("answer=deny")).unwrap()).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+    }
+}
+
 #[test]
 fn the_secret_is_made_once_and_kept() {
     let dir = tempfile::tempdir().unwrap();
