@@ -188,7 +188,8 @@ pub fn play<'l>(content: &Arc<Content>, now: Timestamp, lines: impl IntoIterator
                 }
                 EffectKind::Publish(Record::Refused(refused)) => played.refused.push(refused),
                 EffectKind::Publish(Record::Run(_) | Record::Question(_) | Record::Containment(_))
-                | EffectKind::Ask(_) => {}
+                | EffectKind::Ask(_)
+                | EffectKind::Act(_) => {}
             }
         }
         position = engine.next();

@@ -87,6 +87,12 @@ impl Content {
         Content { compiled, ..Content::from(files) }
     }
 
+    /// The files that it was made of.
+    #[must_use]
+    pub fn files(&self) -> &[ContentFile] {
+        &self.files
+    }
+
     /// BLAKE3 of the files, in hexadecimal: two contents with one digest are the same.
     #[must_use]
     pub fn digest(&self) -> &str {

@@ -1,10 +1,12 @@
 //! Everything the engine can ask of the outside world.
 
 use serde::{Deserialize, Serialize};
-use vertice_model::{Containment, Detection, EffectId, Position, Question, Run, Threat};
+use vertice_model::{Containment, Detection, EffectId, Order, Position, Question, Run, Threat};
+
+use crate::decide::Approved;
 
 /// Something the engine wants from the outside world.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Debug, PartialEq, Serialize)]
 pub struct Effect {
     /// Derived from the log position of the input that caused it.
     pub id: EffectId,
@@ -13,13 +15,15 @@ pub struct Effect {
 }
 
 /// What the engine can want.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Debug, PartialEq, Serialize)]
 pub enum EffectKind {
     /// This is how things stand now: tell the read model and whoever listens. A record with the id of
     /// an earlier one takes its place.
     Publish(Record),
     /// A person must be asked. The question's own record is published beside.
     Ask(Question),
+    /// Something is to be done in the world, by the responder, once.
+    Act(Approved<Order>),
 }
 
 /// A published fact.

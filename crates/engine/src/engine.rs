@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use vertice_model::{
-    EffectId, Event, Position, Question, QuestionState, RawEvent, Threat, ThreatId, ThreatState, Timestamp, Verdict,
+    Containment, EffectId, Event, Order, OrderId, Position, Principal, Question, QuestionState, RawEvent, Threat,
+    ThreatId, ThreatState, Timestamp, Verdict,
 };
 use vertice_sigma::{Matcher, RuleSet};
 
 use crate::content::Content;
-use crate::decide::{Answer, Change, Responses};
+use crate::decide::{Answer, Approved, Change, Responses};
 use crate::detect::{Findings, Hit};
 use crate::effect::{Effect, EffectKind, Record, RefusedEvent};
 use crate::gather::Threats;
@@ -195,6 +196,22 @@ impl Engine {
         self.state.next.max(Position(1))
     }
 
+    /// The orders that were given and have no receipt: what a start has to look after.
+    pub fn unfinished(&self) -> impl Iterator<Item = Approved<Order>> {
+        self.state.responses.unfinished()
+    }
+
+    /// The containments that hold, heal, or are being taken out of the world.
+    pub fn containments(&self) -> impl Iterator<Item = &Containment> {
+        self.state.responses.containments()
+    }
+
+    /// Whether an order still waits for its receipt, and whether it began before.
+    #[must_use]
+    pub fn awaited(&self, order: OrderId) -> Option<bool> {
+        self.state.responses.awaited(order)
+    }
+
     /// How much has passed through.
     #[must_use]
     pub fn counts(&self) -> Counts {
@@ -219,12 +236,9 @@ impl Engine {
     /// No clock, no I/O, no randomness: the same inputs at the same times give the same
     /// effects, so any threat can be replayed from the log.
     pub fn apply(&mut self, stamp: Stamp, input: &Input) -> Vec<Effect> {
-        match input {
-            Input::Events(events) => {
-                let screened = screen(&self.content, stamp, events);
-                return self.judge(stamp, screened);
-            }
-            _ => {}
+        if let Input::Events(events) = input {
+            let screened = screen(&self.content, stamp, events);
+            return self.judge(stamp, screened);
         }
         let mut out = Out::at(stamp.position);
         match input {
@@ -245,14 +259,20 @@ impl Engine {
                 self.verdict(*threat, said, &mut out);
             }
             Input::Release { containment, reason, by } => {
-                let released = self.state.responses.release(stamp.now, *containment, by, reason);
+                let policy = &self.content.policy;
+                let released = self.state.responses.release(stamp.now, *containment, by, reason, policy);
                 out.changes(released.unwrap_or_default());
             }
-            Input::Begun { .. }
-            | Input::Receipt(_)
-            | Input::Resolve { .. }
-            | Input::Operators(_)
-            | Input::Start { .. } => {}
+            Input::Begun { order } => self.state.responses.begun(*order),
+            Input::Receipt(receipt) => {
+                out.changes(self.state.responses.receive(stamp.now, receipt, &self.content.policy));
+            }
+            Input::Resolve { order, happened, by } => {
+                let policy = &self.content.policy;
+                out.changes(self.state.responses.resolve(stamp.now, *order, *happened, by, policy));
+            }
+            Input::Operators(from) => self.state.responses.operators(from),
+            Input::Start { playbook, threat, by } => self.start(stamp.now, playbook, *threat, by, &mut out),
             Input::Tick => {
                 self.state.threats.expire(stamp.now);
                 out.changes(self.state.responses.expire(stamp.now, &self.content.policy));
@@ -302,8 +322,16 @@ impl Engine {
     fn verdict(&mut self, threat: ThreatId, said: Verdict, out: &mut Out) {
         let (now, kind, by) = (said.at, said.verdict, said.by.clone());
         if self.state.threats.judge(threat, said) {
-            out.changes(self.state.responses.verdict(now, threat, kind, &by));
+            out.changes(self.state.responses.verdict(now, threat, kind, &by, &self.content.policy));
         }
+    }
+
+    fn start(&mut self, now: Timestamp, playbook: &str, threat: ThreatId, by: &Principal, out: &mut Out) {
+        let Some(threat) = self.state.threats.get(threat) else { return };
+        let content = &self.content;
+        let started = self.state.responses.start(now, threat, playbook, &content.playbooks, &content.policy, by);
+        // Why it did not begin was told to who wanted it; the log keeps that it was tried.
+        out.changes(started.unwrap_or_default());
     }
 
     /// Publishes the threats that changed, and lets the playbooks consider them.
@@ -320,7 +348,9 @@ impl Engine {
             ThreatState::Open => {
                 self.state.responses.consider(now, threat, &self.content.playbooks, &self.content.policy)
             }
-            ThreatState::Merged { into, .. } => self.state.responses.threat_merged(now, threat.threat_id, into),
+            ThreatState::Merged { into, .. } => {
+                self.state.responses.threat_merged(now, threat.threat_id, into, &self.content.policy)
+            }
             ThreatState::Quiet { .. } | ThreatState::Judged { .. } => Vec::new(),
         }
     }
@@ -360,12 +390,13 @@ impl Out {
                 Change::Run(run) => self.publish(Record::Run(run)),
                 Change::Question(question) => self.question(question),
                 Change::Containment(containment) => self.publish(Record::Containment(containment)),
+                Change::Act(order) => self.push(EffectKind::Act(order)),
             }
         }
     }
 
     fn question(&mut self, question: Question) {
-        let waits = question.state == QuestionState::Waiting;
+        let waits = question.state == QuestionState::Pending;
         self.publish(Record::Question(question.clone()));
         if waits {
             self.push(EffectKind::Ask(question));

@@ -39,6 +39,16 @@ pub const PLAYBOOK_YAML_EVENTS_MAX: usize = PLAYBOOK_BYTES_MAX / 2;
 /// Deepest nesting of a playbook file: file, actions, action, parameters, list are 5; twice that.
 pub const PLAYBOOK_YAML_DEPTH_MAX: usize = 10;
 
+/// Longest CACAO document, in bytes: no more than the file that keeps it whole.
+pub const CACAO_BYTES_MAX: usize = PLAYBOOK_BYTES_MAX;
+
+/// Deepest nesting of a CACAO document. Playbook, workflow, step, commands, command, headers, list are 7; an
+/// extension has the rest.
+pub const CACAO_DEPTH_MAX: usize = 16;
+
+/// Most steps of a CACAO document: for each action a question, a parallel and an end, and a start and an end.
+pub const CACAO_STEPS_MAX: usize = 4 * PLAYBOOK_ACTIONS_MAX + 2;
+
 /// Longest reason of a refusal that quotes another's message, in characters: two lines of a terminal.
 pub const REASON_CHARS_MAX: usize = 160;
 
@@ -116,6 +126,38 @@ pub const RESPONSE_THREATS_MAX: usize = 2 * THREATS_MAX;
 
 /// The longest lease of a reflex, in seconds: what follows by itself within seconds lasts at most an hour.
 pub const REFLEX_S_MAX: u64 = 3_600;
+
+/// The share of the known hosts that may be touched within an hour without a person's word, in percent: one in ten
+/// can be missed for a while in most places, and a mistake about more than that is an outage.
+pub const ASSETS_PERCENT: u32 = 10;
+
+/// Different people who must say yes to an action of the highest risk: the four eyes of the common rule.
+pub const APPROVALS_HIGH: u32 = 2;
+
+/// The least that a reflex becomes when the attack goes on, in seconds: four hours, which reach over a night's gap
+/// between two people who look.
+pub const DURABLE_S: u64 = 4 * 3_600;
+
+/// Each step of probation, and the quiet that is asked before one, is a quarter of the lease, but no less and no
+/// more than this, in seconds: guessing tools come back within minutes, and more than an hour tells nothing new.
+pub const QUIET_S_RANGE: std::ops::RangeInclusive<u64> = 5..=3_600;
+
+/// What is let through of a blocked address in the first step of its probation: enough for a person who logs in,
+/// and too little for guessing. As many …
+pub const PROBATION_RATE: u64 = 10;
+
+/// … in this many seconds.
+pub const PROBATION_RATE_S: u64 = 60;
+
+/// Seconds before a failed order is tried again; doubled each time, and at most [`RETRY_S_MAX`].
+pub const RETRY_S: u64 = 1;
+
+/// The longest wait before the next try of an order, in seconds. What is taken back is tried for ever, once a minute.
+pub const RETRY_S_MAX: u64 = 60;
+
+/// Missteps (a containment that a person called wrong, an order that failed for good) within an hour after which
+/// everything is asked for an hour: one may be chance, three are a rule or a sensor gone wrong.
+pub const MISSTEPS_MAX: usize = 3;
 
 /// Seconds after which a run that the blast radius or too many questions cut short is tried again, if the threat
 /// goes on: the hour that the blast radius counts.

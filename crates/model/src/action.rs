@@ -252,6 +252,26 @@ impl Action {
         }
     }
 
+    /// The host that it happens within, where it names one that it does not itself touch.
+    #[must_use]
+    pub fn place(&self) -> Option<&str> {
+        match self {
+            Action::KillProcess(a) => Some(&a.target_host),
+            Action::Quarantine(a) => Some(&a.target_host),
+            Action::RevokeCredentials(a) => a.target_host.as_deref(),
+            Action::SessionTermination(a) => a.target_host.as_deref(),
+            Action::CollectForensics(a) => Some(&a.target_host),
+            Action::FirewallRule(_)
+            | Action::HoneypotDeployment(_)
+            | Action::ZoneIsolation(_)
+            | Action::TrafficShaping(_)
+            | Action::TrafficCapture(_)
+            | Action::Notification(_)
+            | Action::HttpRequest(_)
+            | Action::RemoteCommand(_) => None,
+        }
+    }
+
     /// Whom it touches: checked against the protected set when it is planned, and again when it is carried out.
     #[must_use]
     pub fn touches(&self) -> Vec<Entity> {
@@ -312,6 +332,16 @@ pub struct Order {
     pub attempt: u32,
     /// When it was given.
     pub ordered_at: Timestamp,
+}
+
+impl Order {
+    /// Whether this order must not be begun before an earlier one has its receipt: both are about one action, or about
+    /// one run that is being taken back, the latest first. All others may be carried out side by side.
+    #[must_use]
+    pub fn waits_for(&self, earlier: &Order) -> bool {
+        let taken_back = self.task == Task::Undo || earlier.task == Task::Undo;
+        self.action == earlier.action || (taken_back && self.run_id == earlier.run_id)
+    }
 }
 
 /// What to do with an action.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Action, ContainmentId, Entity, Principal, QuestionId, RunId, Severity, ThreatId, Timestamp};
+use crate::{Action, ContainmentId, Entity, OrderId, Principal, QuestionId, RunId, Severity, ThreatId, Timestamp};
 
 /// One playbook planned for one threat. The `defense.responses` record once it has ended.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize, utoipa::ToSchema)]
@@ -44,7 +44,7 @@ pub struct Run {
 pub enum RunState {
     /// It could not be planned: the threat does not say what the playbook must know.
     Refused,
-    /// A question of it waits for a person.
+    /// A question of it waits for a person, or an order for its receipt.
     Waiting,
     /// Every step has ended.
     Ended,
@@ -73,6 +73,18 @@ pub struct Step {
     pub state: StepState,
     /// The question that was asked about it.
     pub question_id: Option<QuestionId>,
+    /// Who said yes to it: a person, several, or `policy`.
+    #[serde(default)]
+    pub approved_by: Option<Principal>,
+    /// How often it was tried to carry it out.
+    #[serde(default)]
+    pub attempts: u32,
+    /// For each success criterion that was observed, whether it was met.
+    #[serde(default)]
+    pub criteria: BTreeMap<String, bool>,
+    /// What was done and seen.
+    #[serde(default)]
+    pub note: String,
 }
 
 /// What became of a step.
@@ -85,6 +97,25 @@ pub enum StepState {
     Asked,
     /// Every check was passed and it was recorded; nothing was done, for Vertice only observes.
     Simulated,
+    /// Its order was given, and its receipt is awaited.
+    Ordered {
+        /// Which.
+        order_id: OrderId,
+    },
+    /// It was really done, and each of its success criteria was observed to be met.
+    Done,
+    /// It was tried and did not come about.
+    Failed {
+        /// Why.
+        reason: String,
+    },
+    /// It began, and nobody can tell whether it happened. A person looks and says; it is never repeated by itself.
+    Unknown {
+        /// The order that began.
+        order_id: OrderId,
+        /// Why it can not be told.
+        reason: String,
+    },
     /// A check forbade it.
     Refused {
         /// Which, and why.
@@ -100,6 +131,8 @@ pub enum StepState {
         /// Which.
         reason: String,
     },
+    /// It is being taken back.
+    Releasing,
     /// It was taken back.
     Released,
 }
@@ -119,8 +152,20 @@ pub struct Question {
     pub action_id: String,
     /// The action's type.
     pub action_type: String,
-    /// The playbook's `hotl_prompt`, filled.
+    /// The playbook's `hotl_prompt`, filled; or why it is asked about what usually needs no question.
     pub prompt: String,
+    /// How much harm the action can do: `none`, `low`, `medium`, `high`.
+    #[serde(default)]
+    pub risk: String,
+    /// How many different people must say yes; one no is enough.
+    #[serde(default = "one")]
+    pub approvals_needed: u32,
+    /// Who has said yes so far, and when.
+    #[serde(default)]
+    pub approvals: Vec<(Principal, Timestamp)>,
+    /// Who started the run, if a person did: they can not approve it.
+    #[serde(default)]
+    pub requested_by: Option<Principal>,
     /// How bad the threat was when it was asked.
     pub severity: Severity,
     /// The plan the answer is bound to.
@@ -137,8 +182,12 @@ pub struct Question {
     pub expires_at: Timestamp,
     /// Where it stands.
     pub state: QuestionState,
-    /// Who answered, and when.
+    /// Whose answer closed it, and when.
     pub answered: Option<(Principal, Timestamp)>,
+}
+
+const fn one() -> u32 {
+    1
 }
 
 /// What happens to a question that nobody answers in time.
@@ -154,20 +203,37 @@ pub enum OnTimeout {
     Execute,
 }
 
-/// Where a question stands.
+/// Where a question stands. Every one but `pending` is final: a question is closed once.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum QuestionState {
     /// It waits for an answer.
-    Waiting,
-    /// A person said yes.
+    Pending,
+    /// As many people as it needs said yes.
     Approved,
     /// A person said no.
     Denied,
     /// Nobody answered in time, and its `on_timeout` was carried out.
-    TimedOut,
+    Expired,
+    /// Another question takes its place: its threat became one with another, whose run asks already.
+    Superseded,
     /// It no longer matters: its threat was judged, or its run was taken back.
-    Withdrawn,
+    Cancelled,
+}
+
+impl QuestionState {
+    /// The word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            QuestionState::Pending => "pending",
+            QuestionState::Approved => "approved",
+            QuestionState::Denied => "denied",
+            QuestionState::Expired => "expired",
+            QuestionState::Superseded => "superseded",
+            QuestionState::Cancelled => "cancelled",
+        }
+    }
 }
 
 /// An action's lasting effect on an entity, with a lease and a stage.
@@ -198,6 +264,9 @@ pub struct Containment {
     /// How much of the action holds.
     #[serde(default)]
     pub hold: Hold,
+    /// How long it holds in full before it begins to heal, in seconds.
+    #[serde(default)]
+    pub lease_s: u64,
     /// How often the attack came back while it was healing.
     #[serde(default)]
     pub recurrences: u32,
@@ -208,8 +277,14 @@ pub struct Containment {
     pub state: ContainmentState,
     /// When it began.
     pub since: Timestamp,
-    /// When its lease ends.
+    /// When its lease ends, or the step of its healing that it is in.
     pub lease_until: Timestamp,
+    /// Who said yes to it.
+    #[serde(default)]
+    pub approved_by: Option<Principal>,
+    /// What was last done for it and seen of it; once it is healed, what is to be learned from it.
+    #[serde(default)]
+    pub note: String,
 }
 
 /// How much of a containment's action holds. What is less than all of it is given back step by step.
@@ -247,9 +322,18 @@ pub enum Stage {
 pub enum ContainmentState {
     /// It holds.
     Active,
-    /// Its lease ran out.
+    /// It is being taken out of the world, and is not yet seen to be gone.
+    Releasing {
+        /// By whom.
+        by: Principal,
+        /// Why.
+        reason: String,
+        /// Whether it ends because it healed.
+        healed: bool,
+    },
+    /// It healed: its lease and its probation ran out, and it is seen to be gone.
     Expired,
-    /// It was taken back.
+    /// It was taken back, and it is seen to be gone.
     Released {
         /// By whom.
         by: Principal,

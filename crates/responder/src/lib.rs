@@ -4,7 +4,8 @@
 //! Every verb is three functions in a file of its own: `apply` makes it so and is idempotent, `observe` says how the
 //! world stands, `undo` takes it back and is content where nothing is left. [`Responder::carry_out`] composes them:
 //!
-//! 1. the protected set is checked once more, against this machine as it is now ([`guard`]);
+//! 1. the protected set is checked once more, against this machine as it is now ([`guard`]); what a process that died
+//!    half-way may have done of an order that is forbidden now is taken back;
 //! 2. an order that began before (the process died, or was killed) is observed first: what is so already is not done
 //!    again, what can not be observed is [`Outcome::Unknown`] and waits for a person;
 //! 3. it is done, and its success criteria are observed.
@@ -13,24 +14,44 @@
 //! the data directory before it acts ([`keep`]), so that a kill in between loses nothing.
 
 mod account;
+mod address;
 mod capture;
+mod claims;
 mod command;
+mod deadline;
 mod decoy;
+mod ending;
 mod failure;
 mod file;
 mod firewall;
 mod forensics;
 pub mod guard;
+mod http;
 mod isolation;
 mod keep;
 pub mod limits;
+mod logins;
+pub mod machine;
 mod message;
+mod netlink;
 mod nft;
+mod once;
 mod process;
+mod processes;
+mod program;
+mod release;
 mod request;
+#[cfg(test)]
+mod rig;
+#[cfg(test)]
+mod servers;
 mod sessions;
 pub mod settings;
 mod shaping;
+mod steps;
+#[cfg(test)]
+mod testing;
+mod text;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -40,6 +61,8 @@ use vertice_model::{Action, Order, Outcome, Receipt, Task, Timestamp};
 
 pub use failure::Failure;
 pub use keep::Keep;
+pub use message::{Told, ask, receivers};
+pub use release::{HeldElement, held, release_address};
 pub use settings::Settings;
 
 /// How the world stands with an action.
@@ -72,6 +95,22 @@ pub(crate) struct Hand<'a> {
     pub(crate) keep: &'a Keep,
     /// The time, for leases: read once when the order was taken up.
     pub(crate) now: Timestamp,
+}
+
+impl Hand<'_> {
+    /// When the world is to let go by itself, and in how many whole seconds that is.
+    ///
+    /// # Errors
+    /// Where the order has no lease, or it is over: nothing that lasts is done without one.
+    pub(crate) fn lease(&self) -> Result<(Timestamp, u64), Failure> {
+        let Some(until) = self.order.until else {
+            return Err(Failure::Final(format!("{} lasts, and its order has no end", self.order.action.verb())));
+        };
+        match until.micros_since(self.now).div_ceil(1_000_000) {
+            0 => Err(Failure::Final(format!("its lease was over at {until}"))),
+            lasts_s => Ok((until, lasts_s)),
+        }
+    }
 }
 
 /// What carries orders out on this machine.
@@ -121,12 +160,15 @@ impl Responder {
     fn done(&self, hand: &Hand<'_>, begun: bool, policy: &Policy) -> Result<(Outcome, Seen), Failure> {
         match hand.order.task {
             Task::Apply => {
-                if let Some(why) = guard::forbids(policy, &hand.order.action) {
-                    return Err(Failure::Final(why));
+                let forbids = || guard::forbids(policy, &hand.order.action).or_else(|| inventory_forbids(hand, policy));
+                if let Some(why) = forbids() {
+                    return Err(if begun { taken_back(hand, why)? } else { Failure::Final(why) });
                 }
                 if begun {
                     let seen = observe(hand)?;
                     match seen.held {
+                        // What the kernel lets go of by itself may be there with an older end, and is prolonged.
+                        Held::Yes if ends_by_itself(&hand.order.action) => {}
                         Held::Yes => return Ok((Outcome::Already, seen)),
                         Held::No => {}
                         Held::Unknowable => return Err(Failure::Unknown(seen.note)),
@@ -152,6 +194,57 @@ impl Responder {
                 Ok((Outcome::Done, Seen { note, ..seen }))
             }
         }
+    }
+}
+
+/// Takes back what an order may have done before its process died, for it may not be done any longer: an operator has
+/// logged in from the address that was just blocked. Returns the failure that tells of it.
+fn taken_back(hand: &Hand<'_>, why: String) -> Result<Failure, Failure> {
+    match observe(hand)?.held {
+        Held::Unknowable => Ok(Failure::Unknown(format!("{why}; whether it was done before can not be seen"))),
+        Held::Yes | Held::No => {
+            undo(hand)?;
+            Ok(Failure::Final(why))
+        }
+    }
+}
+
+/// Why an action may not be carried out because of whom the settings say that it means: a host named in an action has
+/// the addresses that the inventory gives it.
+fn inventory_forbids(hand: &Hand<'_>, policy: &Policy) -> Option<String> {
+    match &hand.order.action {
+        Action::ZoneIsolation(a) => isolation::forbids(policy, hand.settings, a),
+        Action::FirewallRule(_)
+        | Action::HoneypotDeployment(_)
+        | Action::TrafficShaping(_)
+        | Action::TrafficCapture(_)
+        | Action::KillProcess(_)
+        | Action::Quarantine(_)
+        | Action::RevokeCredentials(_)
+        | Action::SessionTermination(_)
+        | Action::CollectForensics(_)
+        | Action::Notification(_)
+        | Action::HttpRequest(_)
+        | Action::RemoteCommand(_) => None,
+    }
+}
+
+/// Whether the world lets go of an action at its order's `until`, should we be gone; to apply it again prolongs it.
+fn ends_by_itself(action: &Action) -> bool {
+    match action {
+        Action::FirewallRule(_)
+        | Action::HoneypotDeployment(_)
+        | Action::ZoneIsolation(_)
+        | Action::TrafficShaping(_)
+        | Action::TrafficCapture(_) => true,
+        Action::KillProcess(_)
+        | Action::Quarantine(_)
+        | Action::RevokeCredentials(_)
+        | Action::SessionTermination(_)
+        | Action::CollectForensics(_)
+        | Action::Notification(_)
+        | Action::HttpRequest(_)
+        | Action::RemoteCommand(_) => false,
     }
 }
 

@@ -1,10 +1,22 @@
 //! What each verb is configured with: the sections `[response.VERB]` of the configuration. Each has `enabled`, the
 //! second of the two switches to go live (the first is `response.mode`).
 
+mod outward;
+
 use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
+
+use crate::Failure;
+
+pub(crate) use outward::is_host_name;
+pub use outward::{
+    AllowedHost, Command, Email, Hidden, HostKey, MailAddress, Notification, Receiver, Remote, RemoteHost, Request,
+    Security, Slack, Smtp, Webhook,
+};
 
 /// What each verb is configured with.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -25,7 +37,7 @@ pub struct Settings {
     /// `quarantine`.
     pub quarantine: Switch,
     /// `revoke_credentials`.
-    pub revoke_credentials: Switch,
+    pub revoke_credentials: Accounts,
     /// `session_termination`.
     pub session_termination: Switch,
     /// `collect_forensics`.
@@ -36,6 +48,39 @@ pub struct Settings {
     pub http_request: Request,
     /// `remote_command`.
     pub remote_command: Remote,
+}
+
+impl Settings {
+    /// The words of the verbs whose switch is on.
+    #[must_use]
+    pub fn enabled(&self) -> Vec<&'static str> {
+        let switches = [
+            ("firewall_rule", self.firewall_rule.enabled),
+            ("honeypot_deployment", self.honeypot_deployment.enabled),
+            ("zone_isolation", self.zone_isolation.enabled),
+            ("traffic_shaping", self.traffic_shaping.enabled),
+            ("traffic_capture", self.traffic_capture.enabled),
+            ("kill_process", self.kill_process.enabled),
+            ("quarantine", self.quarantine.enabled),
+            ("revoke_credentials", self.revoke_credentials.enabled),
+            ("session_termination", self.session_termination.enabled),
+            ("collect_forensics", self.collect_forensics.enabled),
+            ("notification", self.notification.enabled),
+            ("http_request", self.http_request.enabled),
+            ("remote_command", self.remote_command.enabled),
+        ];
+        switches.into_iter().filter(|(_, on)| *on).map(|(verb, _)| verb).collect()
+    }
+
+    /// Whether all that is configured of other systems can be used, as far as that can be told without asking them
+    /// and without opening what secrets are taken from.
+    ///
+    /// # Errors
+    /// The first thing that can not be used, by its key.
+    pub fn check(&self) -> Result<(), Failure> {
+        crate::message::check(self)?;
+        crate::command::check(&self.remote_command)
+    }
 }
 
 /// A verb that needs nothing but its switch.
@@ -68,10 +113,13 @@ impl Default for Firewall {
 pub struct Decoy {
     /// Whether it may act once the mode is live.
     pub enabled: bool,
-    /// Where the SSH decoy listens, such as "192.0.2.10:2222". Empty: there is none, and the verb is refused.
-    pub ssh: String,
+    /// Where the SSH decoy listens, such as "192.0.2.10:2222" and "[2001:db8::10]:2222": the first of the attacker's
+    /// family is taken. "0.0.0.0:2222" and "[::]:2222" are a decoy on this host that listens on all its addresses; one
+    /// on loopback can not be reached from outside. A decoy elsewhere must send its answers back by way of this host,
+    /// which must forward. Empty: there is none, and the verb is refused.
+    pub ssh: Vec<SocketAddr>,
     /// Where the HTTP decoy listens.
-    pub http: String,
+    pub http: Vec<SocketAddr>,
 }
 
 /// `zone_isolation`.
@@ -80,10 +128,11 @@ pub struct Decoy {
 pub struct Isolation {
     /// Whether it may act once the mode is live.
     pub enabled: bool,
-    /// The addresses of hosts by name, for playbooks that name a host.
-    pub hosts: BTreeMap<String, String>,
-    /// The networks of the management plane, which a host that is cut off still reaches.
-    pub management: Vec<String>,
+    /// The addresses of hosts by name, for playbooks that name a host: `web1 = ["192.0.2.7", "2001:db8::7"]`.
+    pub hosts: BTreeMap<String, Vec<IpAddr>>,
+    /// The networks of the management plane, which a host that is cut off still reaches. Empty: the verb is refused,
+    /// for nobody could let the host in again.
+    pub management: Vec<IpNet>,
 }
 
 /// `traffic_shaping`.
@@ -100,15 +149,43 @@ pub struct Shaping {
 pub struct Capture {
     /// Whether it may act once the mode is live.
     pub enabled: bool,
+    /// The tcpdump program.
+    pub tcpdump: PathBuf,
     /// The interface that is recorded on.
     pub interface: String,
-    /// The most that one recording keeps, in bytes.
+    /// The most that one recording keeps, in bytes; older packets make room.
     pub bytes_max: u64,
+    /// The most that all recordings take together, in bytes, those that ended included: beyond it none is begun.
+    pub total_bytes_max: u64,
 }
 
 impl Default for Capture {
     fn default() -> Capture {
-        Capture { enabled: false, interface: "any".to_owned(), bytes_max: 100_000_000 }
+        Capture {
+            enabled: false,
+            tcpdump: PathBuf::from("tcpdump"),
+            interface: "any".to_owned(),
+            bytes_max: 100_000_000,
+            total_bytes_max: 1_000_000_000,
+        }
+    }
+}
+
+/// `revoke_credentials`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Accounts {
+    /// Whether it may act once the mode is live.
+    pub enabled: bool,
+    /// The usermod program.
+    pub usermod: PathBuf,
+    /// Where the system lies whose accounts are meant: `/`, or the root of a container.
+    pub root: PathBuf,
+}
+
+impl Default for Accounts {
+    fn default() -> Accounts {
+        Accounts { enabled: false, usermod: PathBuf::from("/usr/sbin/usermod"), root: PathBuf::from("/") }
     }
 }
 
@@ -126,30 +203,4 @@ impl Default for Forensics {
     fn default() -> Forensics {
         Forensics { enabled: false, bytes_max: 100_000_000 }
     }
-}
-
-/// `notification`.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Notification {
-    /// Whether it may act once the mode is live.
-    pub enabled: bool,
-}
-
-/// `http_request`.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Request {
-    /// Whether it may act once the mode is live.
-    pub enabled: bool,
-    /// The hosts that may be called, each as `host` or `host:port`.
-    pub hosts: Vec<String>,
-}
-
-/// `remote_command`.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Remote {
-    /// Whether it may act once the mode is live.
-    pub enabled: bool,
 }

@@ -8,10 +8,13 @@
 //! What is damaged is found and named, never skipped: every row has a checksum, the log has no gaps, and
 //! a witness beside the database knows how many transactions there must be.
 //!
+//! Beside it lies the [`audit`]: what was decided and done, in a file that proves itself.
+//!
 //! [`Store`] is the seam: PostgreSQL will stand behind the same functions, held to the same conformance
 //! suite. Reading functions block for as long as a disk takes, so async code calls them through
 //! `spawn_blocking`.
 
+pub mod audit;
 mod chunk;
 mod directory;
 mod error;

@@ -103,3 +103,24 @@ pub const CANDIDATES_MAX: usize = 5;
 /// Upper bounds of the buckets of commit durations, in microseconds: from a kind disk's sync to one in trouble.
 pub const COMMIT_BUCKETS_US: [u64; 12] =
     [250, 500, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 64_000, 250_000, 1_000_000, 5_000_000];
+
+/// Every how many entries of the audit one is a checkpoint. What is between two checkpoints of a damaged file is chained
+/// and not signed, so fewer is better; one costs about 600 bytes and 30 us, a hundredth of the entries before it.
+pub const AUDIT_CHECKPOINT_EVERY: u64 = 256;
+
+/// Most bytes of a record in the audit; of a longer one the digest is entered, and the log has it. A playbook's file has at
+/// most 1 MiB, and a run is its steps with their parameters filled; the shipped ones come to 4 KiB.
+pub const AUDIT_RECORD_BYTES_MAX: usize = 1024 * 1024;
+
+/// Most bytes of a line of the audit: the longest record, as many of names of those that it touches, and the rest.
+pub const AUDIT_LINE_BYTES_MAX: usize = 3 * AUDIT_RECORD_BYTES_MAX;
+
+/// Most characters of whoever did something in the audit: names of API keys are words.
+pub const AUDIT_ACTOR_CHARS_MAX: usize = 256;
+
+/// From how many bytes lines of the audit are written before more are made, so that a stretch of many entries, as when
+/// all is made again from the log, is not held twice.
+pub const AUDIT_WRITE_BYTES: usize = 1024 * 1024;
+
+/// Bytes of the audit that are read at once. More is not faster.
+pub const AUDIT_READ_BYTES: usize = 128 * 1024;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 use vertice_engine::{Effect, EffectKind, Record};
-use vertice_model::{ContainmentState, EffectId, Entity, QuestionState, RunState, Severity, ThreatState, Timestamp};
+use vertice_model::{ContainmentState, EffectId, Entity, RunState, Severity, ThreatState, Timestamp};
 
 /// What kinds of records there are.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -92,7 +92,7 @@ pub(crate) fn row_of(effect: &Effect) -> Option<RecordRow> {
     let record = match &effect.kind {
         EffectKind::Publish(record) => record,
         // The question's own record is published beside it.
-        EffectKind::Ask(_) => return None,
+        EffectKind::Ask(_) | EffectKind::Act(_) => return None,
     };
     let mut row = RecordRow {
         effect: effect.id,
@@ -135,7 +135,7 @@ fn fill(row: &mut RecordRow, record: &Record) {
         Record::Question(q) => {
             row.set(RecordKind::Question, q.question_id.to_string(), q.asked_at, q);
             row.severity = q.severity;
-            row.state = question_state(q.state);
+            row.state = q.state.as_str();
             row.threat_id = Some(q.threat_id.to_string());
         }
         Record::Containment(c) => {
@@ -179,19 +179,10 @@ const fn run_state(state: RunState) -> &'static str {
     }
 }
 
-const fn question_state(state: QuestionState) -> &'static str {
-    match state {
-        QuestionState::Waiting => "waiting",
-        QuestionState::Approved => "approved",
-        QuestionState::Denied => "denied",
-        QuestionState::TimedOut => "timed_out",
-        QuestionState::Withdrawn => "withdrawn",
-    }
-}
-
 const fn containment_state(state: &ContainmentState) -> &'static str {
     match state {
         ContainmentState::Active => "active",
+        ContainmentState::Releasing { .. } => "releasing",
         ContainmentState::Expired => "expired",
         ContainmentState::Released { .. } => "released",
     }

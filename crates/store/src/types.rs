@@ -115,7 +115,7 @@ pub struct Filter {
     /// At least this bad. Runs, containments and refused events count as `info`.
     pub severity_min: Option<Severity>,
     /// In this state: `open`, `quiet`, `judged`, `merged` of threats; `refused`, `waiting`, `ended`, `rolled_back`
-    /// of runs; `waiting`, `approved`, `denied`, `timed_out`, `withdrawn` of questions; `active`, `expired`,
+    /// of runs; `pending`, `approved`, `denied`, `expired`, `superseded`, `cancelled` of questions; `active`, `releasing`, `expired`,
     /// `released` of containments.
     pub state: Option<String>,
     /// About this address, host or account, in any role; upper and lower case are one.

@@ -81,16 +81,28 @@ pub struct ContentDirs {
     pub rules: Vec<PathBuf>,
 }
 
-/// How far responses may go.
+/// How far responses may go, and the section of each verb.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
 pub struct Response {
-    /// Observe, the only mode yet.
+    /// Whether anything is done: the first of the two switches.
     pub mode: Mode,
-    /// What no automated action may touch.
+    /// What no automated action may touch, beside what is always protected.
     pub protected: Vec<String>,
     /// How many different entities may be contained within an hour.
     pub blast_radius_per_hour: u32,
+    /// How many hosts there are to be known; 0 where nobody counted.
+    pub known_hosts: u32,
+    /// Who may answer questions, by the names of their API keys; empty: everybody whose key may decide.
+    pub approvers: Vec<String>,
+    /// Who may answer too once nobody did in time.
+    pub escalate_to: Vec<String>,
+    /// How many different people must say yes to an action of the highest risk.
+    pub approvals_for_high_risk: u32,
+    /// Where people reach this server with a browser; empty: questions are sent without a link.
+    pub link_base: String,
+    /// What each verb is configured with; the second switch is its `enabled`.
+    #[serde(flatten)]
+    pub verbs: vertice_responder::Settings,
 }
 
 /// Whether actions are carried out.
@@ -99,6 +111,8 @@ pub struct Response {
 pub enum Mode {
     /// They are checked and recorded, never carried out.
     Observe,
+    /// Those of the enabled verbs are carried out.
+    Live,
 }
 
 /// The configuration from a file, if one is given, and the environment.
@@ -127,19 +141,36 @@ fn overlay(table: &mut Table, text: &str) -> Result<()> {
         let Value::Table(keys) = keys else {
             bail!("line {}: {section} is a section, written [{section}]", line_of(text, &section));
         };
-        for (key, value) in keys {
-            let Some(default) = known.get(&key) else {
-                bail!("line {}: [{section}] has no key {key}; it has {}", line_of(text, &key), names(known));
-            };
-            if !default.same_type(&value) {
-                bail!(
-                    "line {}: {key} of [{section}] is a {}, not a {}",
-                    line_of(text, &key),
-                    default.type_str(),
-                    value.type_str()
-                );
+        overlay_section(known, keys, &section, text)?;
+    }
+    Ok(())
+}
+
+/// What may be given and has no default, so that the built-in configuration does not have it.
+const OPTIONAL: [&str; 3] =
+    ["response.notification.ca_file", "response.notification.smtp", "response.http_request.ca_file"];
+
+/// The same for a section and those within it. One whose default is empty names things, and takes any name.
+fn overlay_section(known: &mut Table, written: Table, section: &str, text: &str) -> Result<()> {
+    let names_things = known.is_empty();
+    for (key, value) in written {
+        match (known.get_mut(&key), value) {
+            (None, value) if names_things || OPTIONAL.contains(&format!("{section}.{key}").as_str()) => {
+                known.insert(key, value);
             }
-            known.insert(key, value);
+            (None, _) => {
+                bail!("line {}: [{section}] has no key {key}; it has {}", line_of(text, &key), names(known))
+            }
+            (Some(Value::Table(within)), Value::Table(keys)) => {
+                overlay_section(within, keys, &format!("{section}.{key}"), text)?;
+            }
+            (Some(default), value) if !default.same_type(&value) => bail!(
+                "line {}: {key} of [{section}] is a {}, not a {}",
+                line_of(text, &key),
+                default.type_str(),
+                value.type_str()
+            ),
+            (Some(default), value) => *default = value,
         }
     }
     Ok(())
@@ -159,22 +190,31 @@ fn line_of(text: &str, name: &str) -> usize {
 fn override_from(table: &mut Table, environment: impl Fn(&str) -> Option<String>) -> Result<()> {
     for (section, keys) in table.iter_mut() {
         let Value::Table(keys) = keys else { continue };
-        for (key, value) in keys.iter_mut() {
-            let name = format!("VERTICE_{section}_{key}").to_uppercase();
-            let Some(text) = environment(&name) else { continue };
-            *value = match value {
-                Value::Boolean(_) => {
-                    Value::Boolean(text.parse().with_context(|| format!("{name} is true or false, not {text:?}"))?)
-                }
-                Value::Integer(_) => {
-                    Value::Integer(text.parse().with_context(|| format!("{name} is a whole number, not {text:?}"))?)
-                }
-                Value::Array(_) => {
-                    Value::Array(text.split(',').map(str::trim).filter(|t| !t.is_empty()).map(Value::from).collect())
-                }
-                Value::String(_) | Value::Float(_) | Value::Datetime(_) | Value::Table(_) => Value::String(text),
-            };
+        override_section(keys, &format!("VERTICE_{section}").to_uppercase(), &environment)?;
+    }
+    Ok(())
+}
+
+fn override_section(keys: &mut Table, section: &str, environment: &impl Fn(&str) -> Option<String>) -> Result<()> {
+    for (key, value) in keys.iter_mut() {
+        let name = format!("{section}_{}", key.to_uppercase());
+        if let Value::Table(within) = value {
+            override_section(within, &name, environment)?;
+            continue;
         }
+        let Some(text) = environment(&name) else { continue };
+        *value = match value {
+            Value::Boolean(_) => {
+                Value::Boolean(text.parse().with_context(|| format!("{name} is true or false, not {text:?}"))?)
+            }
+            Value::Integer(_) => {
+                Value::Integer(text.parse().with_context(|| format!("{name} is a whole number, not {text:?}"))?)
+            }
+            Value::Array(_) => {
+                Value::Array(text.split(',').map(str::trim).filter(|t| !t.is_empty()).map(Value::from).collect())
+            }
+            Value::String(_) | Value::Float(_) | Value::Datetime(_) | Value::Table(_) => Value::String(text),
+        };
     }
     Ok(())
 }
@@ -221,11 +261,17 @@ mod tests {
             ("[server]\nlisten = \"x:1\"\nport = 1", "line 3: [server] has no key port; it has key_required, listen"),
             ("[sources]\nlocal = \"yes\"", "line 2: local of [sources] is a boolean, not a string"),
             ("[server\n", "line 1"),
+            ("[response]\n[response.firewal_rule]\n", "line 2: [response] has no key firewal_rule; it has"),
+            ("[response.firewall_rule]\nenable = true\n", "line 2: [response.firewall_rule] has no key enable; it has"),
+            (
+                "[response.firewall_rule]\nenabled = 1\n",
+                "line 2: enabled of [response.firewall_rule] is a boolean, not",
+            ),
         ] {
             let error = overlaid(text).unwrap_err().to_string();
             assert!(error.contains(wanted), "{text:?} gave {error:?}");
         }
-        assert!(overlaid("[response]\nmode = \"live\"").unwrap_err().to_string().contains("observe"));
+        assert!(overlaid("[response]\nmode = \"alive\"").unwrap_err().to_string().contains("observe"));
     }
 
     #[test]
@@ -235,12 +281,14 @@ mod tests {
             "VERTICE_SOURCES_FILES" => Some("/a, /b".to_owned()),
             "VERTICE_SOURCES_LOCAL" => Some("false".to_owned()),
             "VERTICE_RESPONSE_BLAST_RADIUS_PER_HOUR" => Some("3".to_owned()),
+            "VERTICE_RESPONSE_FIREWALL_RULE_ENABLED" => Some("true".to_owned()),
             _ => None,
         };
         let config = load(None, set).unwrap();
         assert_eq!(config.server.listen.port(), 7);
         assert_eq!(config.sources.files, [PathBuf::from("/a"), PathBuf::from("/b")]);
         assert_eq!((config.sources.local, config.response.blast_radius_per_hour), (false, 3));
+        assert!(config.response.verbs.firewall_rule.enabled);
         let wrong = |name: &str| (name == "VERTICE_SOURCES_LOCAL").then(|| "maybe".to_owned());
         assert!(load(None, wrong).unwrap_err().to_string().contains("VERTICE_SOURCES_LOCAL is true or false"));
     }

@@ -18,7 +18,7 @@ use vertice_store::{Options, Store, Submission};
 use crate::cli::{DemoArguments, plain};
 use crate::clock::Clock;
 use crate::content::Ready;
-use crate::pipeline::{Judged, Pipeline, last_time, put_in_force, recover};
+use crate::pipeline::{Judged, Pipeline, Recovered, last_time, put_in_force, recover};
 use crate::{content, limits, pipeline};
 
 const STORY: &str = "demo/attack.yml";
@@ -55,13 +55,13 @@ pub fn run(arguments: &DemoArguments) -> Result<()> {
     let store = Store::open(data, Arc::new(move || now.now()), Options::default())?;
     clock.not_before(last_time(&store)?);
     let content = Arc::new(Content::compile(content::gather(&[], &[])?));
-    let mut engine = recover(&store, &content)?;
+    let Recovered { mut engine, audit } = recover(&store, &content, true)?;
     put_in_force(&store, &engine, &content)?;
     let ready = Ready::with(content);
     let runtime = pipeline::runtime()?;
     let stop = CancellationToken::new();
     let (tell, effects) = mpsc::channel();
-    let mut observe = |judged: Judged<'_>| judged.effects.iter().for_each(|e| _ = tell.send(e.clone()));
+    let mut observe = |judged: Judged<'_>| judged.effects.into_iter().for_each(|e| _ = tell.send(e));
     std::thread::scope(|scope| {
         let (handle, engine) = (runtime.handle().clone(), &mut engine);
         let pipeline = Pipeline {
@@ -70,6 +70,7 @@ pub fn run(arguments: &DemoArguments) -> Result<()> {
             clock: &clock,
             threads: 1,
             screeners: Vec::new(),
+            audit,
             observe: &mut observe,
             stop: stop.clone(),
         };
@@ -188,7 +189,7 @@ impl<'a> Teller<'a> {
                 self.waiting.push(question);
                 Ok(())
             }
-            EffectKind::Publish(Record::Question(_) | Record::Refused(_)) => Ok(()),
+            EffectKind::Publish(Record::Question(_) | Record::Refused(_)) | EffectKind::Act(_) => Ok(()),
         }
     }
 
@@ -229,7 +230,7 @@ impl<'a> Teller<'a> {
 
     fn containment(&mut self, c: Containment) -> Result<()> {
         match &c.state {
-            ContainmentState::Active => {
+            ContainmentState::Active | ContainmentState::Releasing { .. } => {
                 self.holding.insert(c.containment_id, c);
                 Ok(())
             }
@@ -284,6 +285,11 @@ fn state(state: &StepState) -> &'static str {
         StepState::Refused { .. } => "refused",
         StepState::Denied { .. } => "denied",
         StepState::Skipped { .. } => "skipped",
+        StepState::Ordered { .. } => "is being done",
+        StepState::Done => "done",
+        StepState::Failed { .. } => "failed",
+        StepState::Unknown { .. } => "unknown",
+        StepState::Releasing => "is being taken back",
         StepState::Released => "released",
     }
 }

@@ -84,3 +84,18 @@ pub const DEMO_LINE_CHARS: usize = 120;
 /// By how much the threads that judge stand back behind those that accept (`nice`): when both want a processor, the
 /// kernel gives judging a tenth, so that it falls behind a flood and never stops.
 pub const JUDGING_NICE: i32 = 10;
+
+/// Orders carried out at the same time. Each waits for the kernel, a disk or another host most of its time; one that
+/// hangs until its time is over must not keep the others waiting.
+pub const ORDERS_AT_ONCE: usize = 16;
+
+/// How often it is looked who is logged in on this machine: an operator who comes is protected within seconds, and by
+/// the responder's own look at once.
+pub const OPERATORS_POLL: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// Names of the wrongly held that the record shows in a table; JSON has them all.
+pub const RECORD_HURT_SHOWN: usize = 5;
+
+/// Most runs, questions, containments and orders that an export of the audit follows for one threat or entity: some
+/// 50 MiB of ids. The busiest address of a day of attacks has hundreds.
+pub const AUDIT_IDS_MAX: usize = 500_000;

@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result, bail};
 use tokio_util::sync::CancellationToken;
 use vertice_engine::{Content, Effect, Engine, Input, Screened, Screener, Stamp};
 use vertice_model::{Position, RawEvent, Timestamp};
+use vertice_store::audit::{self, Audit, AuditError, Entry};
 use vertice_store::{ReadError, Store, SubmitError};
 
 use crate::clock::Clock;
@@ -23,7 +24,7 @@ const SNAPSHOT_VERSION: u32 = 1;
 /// What a stretch of the log came to, for whoever wants to tell it. It is durable by then.
 pub struct Judged<'a> {
     /// What the engine wanted, in order.
-    pub effects: &'a [Effect],
+    pub effects: Vec<Effect>,
     /// The engine after it.
     pub engine: &'a Engine,
     /// How long it took to judge it and to keep what came of it.
@@ -42,21 +43,52 @@ pub struct Pipeline<'a> {
     pub threads: usize,
     /// What they remember of the content in force; empty at first.
     pub screeners: Vec<Screener>,
+    /// Where it is entered what was decided and done, before it is projected; `None` where nothing is kept.
+    pub audit: Option<Audit>,
     /// Called after each stretch.
     pub observe: &'a mut (dyn FnMut(Judged<'_>) + Send),
     /// When it is cancelled, the pipeline judges what the log has, takes a snapshot, and returns.
     pub stop: CancellationToken,
 }
 
-/// The engine as it stood when it last ran: from the latest snapshot, or new. Content of the log that is
-/// the same as `known` is not compiled again.
+/// What became of a stretch of the log.
+enum Stretch {
+    /// It was judged.
+    Judged,
+    /// There is none.
+    Nothing,
+    /// It was judged, and could not be entered in the audit before it was time to stop: the next start judges it again.
+    GivenUp,
+}
+
+/// What is gone on from.
+pub struct Recovered {
+    /// The engine as it stood when it last ran.
+    pub engine: Engine,
+    /// The audit, if one is kept.
+    pub audit: Option<Audit>,
+}
+
+/// Goes on from the latest snapshot, or from the beginning of the log. Content of the log that is the same as `known` is
+/// not compiled again.
 ///
 /// # Errors
-/// When the log is damaged where it is needed.
-pub fn recover(store: &Store, known: &Arc<Content>) -> Result<Engine> {
+/// When the log or the audit is damaged where it is needed.
+pub fn recover(store: &Store, known: &Arc<Content>, keeps_audit: bool) -> Result<Recovered> {
+    let audit = keeps_audit.then(|| Audit::open(store)).transpose()?;
+    // What is in a snapshot is not judged again, and so could not be entered again.
+    let entered = audit.as_ref().map_or(Position(u64::MAX), Audit::judged);
+    Ok(Recovered { engine: engine_of(store, known, entered)?, audit })
+}
+
+fn engine_of(store: &Store, known: &Arc<Content>, entered: Position) -> Result<Engine> {
     let Some(snapshot) = store.load_snapshot(SNAPSHOT_VERSION).context("reading the snapshot")? else {
         return Ok(Engine::default());
     };
+    if snapshot.position > entered {
+        tracing::warn!(position = %snapshot.position, %entered, "the audit does not reach the snapshot; reading the whole log");
+        return Ok(Engine::default());
+    }
     let engine = Engine::restore(&snapshot.bytes, |at| content_at(store, at).map(|found| the_same(found, known)))?;
     match engine {
         Some(engine) if engine.next() == snapshot.position.plus(1) => Ok(engine),
@@ -109,13 +141,19 @@ impl Pipeline<'_> {
         loop {
             let stopping = self.stop.is_cancelled();
             appended.mark_unchanged();
-            if self.stretch(engine)? {
-                if engine.next().0 - saved.0 >= limits::SNAPSHOT_EVERY {
-                    saved = self.save(engine);
+            match self.stretch(engine)? {
+                Stretch::Judged => {
+                    if engine.next().0 - saved.0 >= limits::SNAPSHOT_EVERY {
+                        saved = self.save(engine)?;
+                    }
+                    continue;
                 }
-            } else if stopping {
+                Stretch::GivenUp => return Ok(()),
+                Stretch::Nothing => {}
+            }
+            if stopping {
                 if engine.next() != saved {
-                    self.save(engine);
+                    self.save(engine)?;
                 }
                 return Ok(());
             } else if engine.next_due().is_some_and(|due| due <= self.clock.now()) {
@@ -126,16 +164,16 @@ impl Pipeline<'_> {
         }
     }
 
-    /// Judges the next stretch of the log; false if there is none.
-    fn stretch(&mut self, engine: &mut Engine) -> Result<bool> {
+    /// Judges the next stretch of the log.
+    fn stretch(&mut self, engine: &mut Engine) -> Result<Stretch> {
         let inputs = self.store.read(engine.next(), limits::STRETCH_POSITIONS).context("reading the log")?;
         if inputs.is_empty() {
-            return Ok(false);
+            return Ok(Stretch::Nothing);
         }
         let begun = self.clock.now();
-        let mut effects = Vec::new();
+        let (mut effects, mut entries) = (Vec::new(), Vec::new());
         for (stamp, input) in &inputs {
-            effects.append(&mut match input {
+            let mut wanted = match input {
                 Input::Events(events) => {
                     let screened = self.screen(engine.content(), *stamp, events);
                     engine.judge(*stamp, screened)
@@ -152,13 +190,50 @@ impl Pipeline<'_> {
                 | Input::Resolve { .. }
                 | Input::Operators(_)
                 | Input::Start { .. } => engine.apply(*stamp, input),
-            });
+            };
+            if self.audit.is_some() {
+                entries.append(&mut audit::entries(*stamp, input, &wanted));
+            }
+            effects.append(&mut wanted);
         }
         let up_to = Position(engine.next().0 - 1);
+        if !self.enter(&entries, up_to)? {
+            return Ok(Stretch::GivenUp);
+        }
         self.store.project(up_to, &effects)?.wait()?;
         let took = Duration::from_micros(self.clock.now().micros_since(begun));
-        (self.observe)(Judged { effects: &effects, engine, took });
-        Ok(true)
+        (self.observe)(Judged { effects, engine, took });
+        Ok(Stretch::Judged)
+    }
+
+    /// Enters a stretch in the audit, before anybody counts on it. Waits for a full disk; false if it was told to stop
+    /// meanwhile.
+    fn enter(&mut self, entries: &[Entry], up_to: Position) -> Result<bool> {
+        let Some(mut audit) = self.audit.take() else { return Ok(true) };
+        let mut told = false;
+        let entered = loop {
+            match audit.append(entries, up_to) {
+                Ok(()) => break true,
+                Err(AuditError::NoSpace { path }) if !told => {
+                    told = true;
+                    tracing::warn!(
+                        "the disk is full: judging waits until {} can take what was decided",
+                        path.display()
+                    );
+                }
+                Err(AuditError::NoSpace { .. }) => {}
+                Err(error) => return Err(error).context("entering what was decided in the audit"),
+            }
+            self.rest(vertice_store::limits::DISK_FULL_PROBE, std::future::pending::<()>());
+            if self.stop.is_cancelled() {
+                tracing::warn!(
+                    "not all of the log was judged, for the disk is full; the next start goes on from there"
+                );
+                break false;
+            }
+        };
+        self.audit = Some(audit);
+        Ok(entered)
     }
 
     /// Screens on several threads; what comes back is in the order of the log.
@@ -188,13 +263,22 @@ impl Pipeline<'_> {
         })
     }
 
-    fn save(&self, engine: &Engine) -> Position {
+    /// Saves a snapshot, and returns from where on the next one counts.
+    fn save(&mut self, engine: &Engine) -> Result<Position> {
         let position = Position(engine.next().0 - 1);
+        match self.audit.as_mut().map_or(Ok(()), Audit::cover) {
+            Ok(()) => {}
+            Err(error @ AuditError::NoSpace { .. }) => {
+                tracing::warn!(%error, %position, "no snapshot was saved");
+                return Ok(engine.next());
+            }
+            Err(error) => return Err(error).context("writing up to where the audit reaches"),
+        }
         // A snapshot only spares time; the next one comes.
         if let Err(error) = self.store.save_snapshot(position, SNAPSHOT_VERSION, &engine.snapshot()) {
             tracing::warn!(%error, %position, "no snapshot was saved");
         }
-        engine.next()
+        Ok(engine.next())
     }
 
     /// Writes the passing of time to the log. What is due waits for a full disk or queue, as its events do.
@@ -272,11 +356,19 @@ mod tests {
         let (store, content) = (&store, &content);
         let ready = Ready::with(Arc::clone(content));
         let screeners = Vec::new();
-        let pipeline =
-            Pipeline { store, content: &ready, clock: &clock, threads: 1, screeners, observe: &mut observe, stop };
+        let pipeline = Pipeline {
+            store,
+            content: &ready,
+            clock: &clock,
+            threads: 1,
+            screeners,
+            audit: None,
+            observe: &mut observe,
+            stop,
+        };
         pipeline.run(&mut engine).unwrap();
         assert!(Arc::ptr_eq(engine.content(), content), "what the log gave is what was compiled");
-        let again = recover(store, content).unwrap();
+        let again = recover(store, content, false).unwrap().engine;
         assert!(Arc::ptr_eq(again.content(), content), "and so is what the snapshot gave");
         put_in_force(store, &again, content).unwrap();
         assert_eq!(store.log_end(), Position(1), "it is in force already");

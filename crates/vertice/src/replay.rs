@@ -19,7 +19,7 @@ use crate::cli::{Format, ReplayArguments, plain};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::content::Ready;
-use crate::pipeline::{Judged, Pipeline, last_time, put_in_force, recover};
+use crate::pipeline::{Judged, Pipeline, Recovered, last_time, put_in_force, recover};
 use crate::{content, limits, pipeline};
 
 /// Reads the files to their end and prints the detections on standard output.
@@ -45,7 +45,8 @@ pub fn run(config: &Config, arguments: &ReplayArguments, format: Format) -> Resu
     let store = Store::open(data, Arc::new(move || telling.now()), options)?;
 
     clock.not_before(last_time(&store)?);
-    let mut engine = recover(&store, &content)?;
+    // Of what is thrown away nothing needs to be proved.
+    let Recovered { mut engine, audit } = recover(&store, &content, arguments.data.is_some())?;
     put_in_force(&store, &engine, &content)?;
     let ready = Ready::with(content);
     let before = engine.counts();
@@ -62,6 +63,7 @@ pub fn run(config: &Config, arguments: &ReplayArguments, format: Format) -> Resu
             clock: &clock,
             threads: pipeline::threads(),
             screeners: Vec::new(),
+            audit,
             observe: &mut observe,
             stop: stop.clone(),
         };
@@ -268,7 +270,7 @@ impl Printer<'_> {
                     let line = self.numbers.take(event.position).map_or(String::new(), |n| format!(":{n}"));
                     tell(&format!("refused: {}{line}: {}", event.origin, event.reason));
                 }
-                EffectKind::Publish(_) | EffectKind::Ask(_) => {}
+                EffectKind::Publish(_) | EffectKind::Ask(_) | EffectKind::Act(_) => {}
             }
         }
         self.numbers.judged_before.store(judged.engine.next().0, Ordering::Relaxed);

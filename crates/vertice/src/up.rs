@@ -9,10 +9,11 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use vertice_api::{Access, Api, KeyPolicy, Links, Metrics, NewKey, RefusedLine, Serving, SplitBody, SplitError};
-use vertice_engine::{Content, ContentFile, EffectKind, Engine, Record};
+use vertice_engine::{Content, ContentFile, EffectKind, Record};
 use vertice_model::{StepState, Timestamp};
 use vertice_store::{Options, Store};
 use vertice_stream::{BodyError, Discovered};
@@ -21,10 +22,11 @@ use crate::cli::plain;
 use crate::clock::Clock;
 use crate::config::{Config, KeyRequired};
 use crate::content::Ready;
-use crate::pipeline::{Judged, Pipeline, last_time, put_in_force, recover, threads};
+use crate::hands::{Hands, Intake, Job};
+use crate::pipeline::{Judged, Pipeline, Recovered, last_time, put_in_force, recover, threads};
 use crate::reload::Reload;
 use crate::sources::{self, Rim};
-use crate::{content, limits, pipeline, protect, reload};
+use crate::{content, hands, limits, pipeline, protect, reload};
 
 /// The name of the key that the first start makes.
 const FIRST_KEY: &str = "admin";
@@ -45,7 +47,11 @@ pub fn run(config: &Config) -> Result<()> {
         )
         .init();
     let opened = Opened::new(config)?;
-    pipeline::runtime()?.block_on(serve(config, opened))
+    let runtime = pipeline::runtime()?;
+    let served = runtime.block_on(serve(config, opened));
+    // An order that takes its time is not waited for: the next start looks after it.
+    runtime.shutdown_timeout(limits::END_TIME);
+    served
 }
 
 /// What is there before anything runs.
@@ -55,7 +61,7 @@ struct Opened {
     /// How the content files looked.
     look: [u8; 32],
     content: Arc<Content>,
-    engine: Engine,
+    recovered: Recovered,
 }
 
 impl Opened {
@@ -65,14 +71,14 @@ impl Opened {
         // Before it is read, or a change in between would go unseen.
         let look = content::look(&config.content);
         let content = Arc::new(load(config)?);
-        let engine = recover(&store, &content)?;
-        put_in_force(&store, &engine, &content)?;
-        Ok(Opened { clock, store, look, content, engine })
+        let recovered = recover(&store, &content, true)?;
+        put_in_force(&store, &recovered.engine, &content)?;
+        Ok(Opened { clock, store, look, content, recovered })
     }
 }
 
 async fn serve(config: &Config, opened: Opened) -> Result<()> {
-    let Opened { clock, store, look, content, mut engine } = opened;
+    let Opened { clock, store, look, content, recovered } = opened;
     // Taken before it is said to be ready, or a signal in between would not be a drain.
     let told = told_to_stop()?;
     let told_to_reload = reload::told_to_reload()?;
@@ -82,6 +88,7 @@ async fn serve(config: &Config, opened: Opened) -> Result<()> {
     let metrics = Arc::new(Metrics::new(&store));
     let reloading = Arc::new(Reload::new(config, &store, &clock, content, look));
     let ends = Ends::default();
+    let responder = hands::responder(config)?;
     let rim = Rim {
         store: store.clone(),
         metrics: Arc::clone(&metrics),
@@ -116,13 +123,17 @@ async fn serve(config: &Config, opened: Opened) -> Result<()> {
     };
     let mut serving =
         tokio::spawn(vertice_api::serve(listener, vertice_api::router(api), Serving::default(), ends.api.clone()));
+    let acting = {
+        let (store, clock, content) = (store.clone(), Arc::clone(&clock), reloading.in_force.subscribe());
+        Hands { store, responder: Arc::new(responder), clock, content }.start(config.response.mode, &ends.hands)
+    };
     let judging = {
         let (store, clock, stop) = (store.clone(), Arc::clone(&clock), ends.pipeline.clone());
-        let ready = Arc::clone(&reloading.ready);
-        tokio::task::spawn_blocking(move || judge(&store, &ready, &clock, &metrics, &mut engine, stop))
+        let (ready, jobs) = (Arc::clone(&reloading.ready), acting.jobs.clone());
+        tokio::task::spawn_blocking(move || judge(&store, &ready, &clock, &metrics, recovered, jobs, stop))
     };
     let watching = tokio::spawn(reloading.watch(told_to_reload, ends.sources.clone()));
-    announce(&format!("vertice is ready on http://{address} (observing: plans are recorded, nothing is changed)"))?;
+    announce(&format!("vertice is ready on http://{address} ({})", protect::told(&config.response)))?;
 
     let ended = until_the_end(told, &store, judging, &mut serving).await;
     tracing::info!("ending: what was accepted is finished");
@@ -135,6 +146,8 @@ async fn serve(config: &Config, opened: Opened) -> Result<()> {
     if !serving.is_finished() {
         serving.await.context("serving")?;
     }
+    ends.hands.cancel();
+    acting.finish().await;
     ends.pipeline.cancel();
     let finished = ended.finish().await;
     watching.await.context("watching the content")?;
@@ -152,13 +165,14 @@ fn not_listening(address: SocketAddr) -> String {
 struct Ends {
     sources: CancellationToken,
     api: CancellationToken,
+    hands: CancellationToken,
     pipeline: CancellationToken,
 }
 
 impl Drop for Ends {
     fn drop(&mut self) {
         // Or whoever waits for the threads of the runtime would wait for ever.
-        [&self.sources, &self.api, &self.pipeline].into_iter().for_each(CancellationToken::cancel);
+        [&self.sources, &self.api, &self.hands, &self.pipeline].into_iter().for_each(CancellationToken::cancel);
     }
 }
 
@@ -318,10 +332,14 @@ fn judge(
     content: &Ready,
     clock: &Clock,
     metrics: &Metrics,
-    engine: &mut Engine,
+    recovered: Recovered,
+    jobs: mpsc::UnboundedSender<Job>,
     stop: CancellationToken,
 ) -> Result<()> {
+    let Recovered { mut engine, audit } = recovered;
     let told_to = store.judged_to();
+    let mut intake = Intake::new(&engine, store, jobs);
+    intake.settle(&engine);
     let mut observe = |judged: Judged<'_>| {
         let now = clock.now();
         metrics.step(judged.took);
@@ -330,10 +348,11 @@ fn judge(
             let EffectKind::Publish(record) = &effect.kind else { continue };
             count(metrics, now, record);
         }
+        intake.take(judged.effects, judged.engine);
     };
     stand_back();
-    Pipeline { store, content, clock, threads: threads(), screeners: Vec::new(), observe: &mut observe, stop }
-        .run(engine)
+    Pipeline { store, content, clock, threads: threads(), screeners: Vec::new(), audit, observe: &mut observe, stop }
+        .run(&mut engine)
 }
 
 /// Gives this thread, and those that it starts, what the others leave of the processors: what was sent must be

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::debian;
 use crate::run::{cargo_with, command, root, run};
 
 /// Debian's package with the tools for the profiles that this toolchain writes.
@@ -29,6 +30,7 @@ impl Lines {
 
 /// Runs the tests with instrumentation and prints a table.
 pub fn print() -> Result<()> {
+    debian::install_missing();
     install_tools()?;
     let target = root().join("target/coverage");
     let raw = target.join("raw");

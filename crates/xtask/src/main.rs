@@ -1,6 +1,7 @@
 //! Project tasks: `cargo xtask up | test | bench | coverage | lint`.
 
 mod coverage;
+mod debian;
 mod run;
 
 use anyhow::Result;
@@ -51,6 +52,7 @@ fn main() -> Result<()> {
             run::replace_with("target/release/vertice", &[vec!["up".to_owned()], arguments].concat())
         }
         Task::Test { long } => {
+            debian::install_missing();
             if long {
                 // Optimised, or a hundred thousand inputs for each parser would take the day.
                 let arguments = ["test", "--workspace", "--no-fail-fast", "--profile", "quick"];
@@ -69,8 +71,12 @@ fn main() -> Result<()> {
 
 /// Each benchmark is a program with a plain `main` that prints its figures: its name, its package and the profile it
 /// is built with.
-const BENCHES: [(&str, &str, &str); 3] =
-    [("append", "vertice-store", "quick"), ("pipeline", "vertice", "quick"), ("sigma", "vertice-sigma", "release")];
+const BENCHES: [(&str, &str, &str); 4] = [
+    ("append", "vertice-store", "quick"),
+    ("firewall", "vertice-responder", "quick"),
+    ("pipeline", "vertice", "quick"),
+    ("sigma", "vertice-sigma", "release"),
+];
 
 /// Runs those whose name contains `filter`.
 fn bench(filter: Option<&str>, arguments: &[String]) -> Result<()> {

@@ -15,8 +15,10 @@ use crate::read::{Order, Page, Part, Shared, raw};
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum HoldName {
-    /// It holds.
+    /// It holds, or heals.
     Active,
+    /// It is being taken out of the world.
+    Releasing,
     /// Its lease ran out.
     Expired,
     /// It was taken back.
@@ -39,6 +41,8 @@ pub(crate) struct Params {
     state: Option<HoldName>,
     /// About this threat, by its id or the beginning of it.
     threat: Option<String>,
+    /// Holding this address, host or account.
+    entity: Option<String>,
 }
 
 /// Containments. In observe mode each is `simulated`.
@@ -56,7 +60,7 @@ pub(crate) async fn list(api: Shared, Query(p): Query<Params>) -> Result<Respons
         }
         (Some(true), Some(_)) => return Err(Problem::bad_request("give active or state, not both")),
     };
-    page(&api, RecordKind::Containment, state.map(|s| word(&s)), p.threat, &part).await
+    page(&api, RecordKind::Containment, state.map(|s| word(&s)), p.threat, p.entity, &part).await
 }
 
 /// One containment, by its id or the beginning of it.

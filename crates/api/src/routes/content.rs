@@ -312,9 +312,12 @@ pub(crate) async fn playbook(api: Shared, Path(id): Path<String>, _: Query<NoPar
     let content = api.api.content.borrow().clone();
     match content.playbooks.get(&id) {
         Some(playbook) => Ok(json(StatusCode::OK, &playbook.summary())),
-        None => {
-            let names = content.playbooks.iter().map(|p| p.id().to_owned()).collect::<Vec<_>>().join(", ");
-            Err(Problem::not_found(format!("there is no playbook of this id in force; there are: {names}")))
-        }
+        None => Err(no_playbook(&content)),
     }
+}
+
+/// That there is no such playbook, and which there are.
+pub(super) fn no_playbook(content: &Content) -> Problem {
+    let names = content.playbooks.iter().map(|p| p.id().to_owned()).collect::<Vec<_>>().join(", ");
+    Problem::not_found(format!("there is no playbook of this id in force; there are: {names}"))
 }

@@ -11,7 +11,8 @@ use axum::response::Response;
 use serde::Deserialize;
 use vertice_engine::Input;
 use vertice_model::{
-    Containment, ContainmentState, Principal, Question, QuestionState, Threat, ThreatState, Timestamp, VerdictKind,
+    Containment, ContainmentState, Principal, Question, QuestionState, Run, StepState, Threat, ThreatState, Timestamp,
+    VerdictKind,
 };
 use vertice_store::RecordKind;
 
@@ -119,22 +120,23 @@ pub(crate) async fn give(
 /// Why an answer to a question has no effect, if it has none.
 pub(crate) fn void(question: &Question, answer: &Answer, now: Timestamp) -> Option<String> {
     let state = match question.state {
-        QuestionState::Waiting if question.plan_digest != answer.plan_digest => {
+        QuestionState::Pending if question.plan_digest != answer.plan_digest => {
             return Some(format!(
                 "the answer is to another plan ({:?}) than the one that is asked about ({:?}); look at it again",
                 answer.plan_digest.chars().take(64).collect::<String>(),
                 question.plan_digest
             ));
         }
-        QuestionState::Waiting if question.expires_at <= now => {
+        QuestionState::Pending if question.expires_at <= now => {
             return Some(format!("the question expired at {}", question.expires_at));
         }
-        QuestionState::Waiting => return None,
+        QuestionState::Pending => return None,
         QuestionState::Approved => "approved",
         QuestionState::Denied => "denied",
-        QuestionState::TimedOut => return Some(format!("nobody answered until {}", question.expires_at)),
-        QuestionState::Withdrawn => {
-            return Some("the question was withdrawn: its threat was judged, or its run was taken back".to_owned());
+        QuestionState::Expired => return Some(format!("nobody answered until {}", question.expires_at)),
+        QuestionState::Superseded => return Some("another question took its place".to_owned()),
+        QuestionState::Cancelled => {
+            return Some("the question was cancelled: its threat was judged, or its run was taken back".to_owned());
         }
     };
     let by = question.answered.as_ref().map(|(by, at)| format!(" by {by} at {at}")).unwrap_or_default();
@@ -142,6 +144,10 @@ pub(crate) fn void(question: &Question, answer: &Answer, now: Timestamp) -> Opti
 }
 
 fn took(question: &Question, approve: bool, by: &Principal, at: Timestamp) -> bool {
+    // The first of several yeses closes nothing, and is taken all the same.
+    if approve && question.approvals.iter().any(|(who, when)| who == by && *when == at) {
+        return true;
+    }
     let wanted = if approve { QuestionState::Approved } else { QuestionState::Denied };
     let ours = question.answered.as_ref().is_some_and(|(who, when)| who == by && *when == at);
     question.state == wanted && ours
@@ -223,17 +229,70 @@ pub(crate) async fn release(
     let input = Input::Release { containment: id, reason, by: by.clone() };
     let (_, judged) = api.decide(input).await?;
     let containment: Containment = api.get(RecordKind::Containment, &id.to_string()).await?;
-    let took = matches!(&containment.state, ContainmentState::Released { by: who, .. } if *who == by);
+    let took = match &containment.state {
+        ContainmentState::Releasing { by: who, .. } | ContainmentState::Released { by: who, .. } => *who == by,
+        ContainmentState::Active | ContainmentState::Expired => false,
+    };
     if judged && !took {
         return Err(conflict(gone(&containment).unwrap_or_else(|| "the engine did not accept it".to_owned())));
     }
     Ok(json(status(judged), &containment))
 }
 
+/// What a person saw of a step whose outcome nobody could tell.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Sight {
+    /// The action whose outcome is `unknown`.
+    action_id: String,
+    /// Whether it happened.
+    happened: bool,
+}
+
+/// Says whether an action of unknown outcome happened. It is never repeated by itself.
+#[utoipa::path(post, path = "/api/v1/defense/responses/{id}/resolve", operation_id = "resolve_response", tag = "defense",
+    security(("bearer" = []), ("key" = [])),
+    params(("id" = String, Path, description = "The run's id, or at least four characters of its beginning")),
+    request_body = Sight,
+    responses(
+        (status = OK, body = Run, description = "As it stands now"),
+        (status = ACCEPTED, body = Run, description = "Durable, and yet to be judged"),
+        (status = UNAUTHORIZED, body = Problem, content_type = "application/problem+json"),
+        (status = NOT_FOUND, body = Problem, content_type = "application/problem+json"),
+        (status = CONFLICT, body = Problem, content_type = "application/problem+json", description = "Why it did not take"),
+        (status = UNPROCESSABLE_ENTITY, body = Problem, content_type = "application/problem+json"),
+    ))]
+pub(crate) async fn resolve(
+    api: Shared,
+    Caller(by): Caller,
+    Path(id): Path<String>,
+    _: Query<NoParams>,
+    Json(Sight { action_id, happened }): Json<Sight>,
+) -> Result<Response, Problem> {
+    let run: Run = api.get(RecordKind::Run, &id).await?;
+    let Some(step) = run.steps.iter().find(|step| step.action_id == action_id) else {
+        let actions: Vec<&str> = run.steps.iter().map(|step| step.action_id.as_str()).collect();
+        let actions = actions.join(", ");
+        return Err(Problem::new(
+            Kind::Unprocessable,
+            format!("the run has no action {action_id:?}; it has {actions}"),
+        ));
+    };
+    let StepState::Unknown { order_id, .. } = step.state else {
+        return Err(conflict(format!("what became of {action_id} is known")));
+    };
+    let (_, judged) = api.decide(Input::Resolve { order: order_id, happened, by }).await?;
+    let run: Run = api.get(RecordKind::Run, &run.run_id.to_string()).await?;
+    Ok(json(status(judged), &run))
+}
+
 /// Why a containment can not be taken back, if it can not.
 fn gone(containment: &Containment) -> Option<String> {
     match &containment.state {
         ContainmentState::Active => None,
+        ContainmentState::Releasing { by, reason, .. } => {
+            Some(format!("it is being released already, by {by}: {reason:?}"))
+        }
         ContainmentState::Expired => Some(format!("its lease ran out at {}", containment.lease_until)),
         ContainmentState::Released { by, reason } => Some(format!("it was already released by {by}: {reason:?}")),
     }

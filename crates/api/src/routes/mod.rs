@@ -10,6 +10,7 @@ mod detections;
 mod events;
 mod explain;
 mod health;
+mod playbooks;
 mod responses;
 mod status;
 mod stream;
@@ -108,6 +109,8 @@ fn of_defense() -> OpenApiRouter<Arc<Inner>> {
 fn of_decisions() -> OpenApiRouter<Arc<Inner>> {
     OpenApiRouter::new()
         .routes(routes!(decisions::verdict))
+        .routes(routes!(decisions::resolve))
+        .routes(routes!(playbooks::run))
         .routes(routes!(responses::list))
         .routes(routes!(responses::get))
         .routes(routes!(responses::questions))

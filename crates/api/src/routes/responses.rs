@@ -51,7 +51,7 @@ pub(crate) struct QuestionParams {
 pub(crate) async fn list(api: Shared, Query(p): Query<RunParams>) -> Result<Response, Problem> {
     let part = Part { limit: p.limit, cursor: p.cursor, order: p.order };
     let state = p.state.map(|s| word(&s));
-    page(&api, RecordKind::Run, state, p.threat, &part).await
+    page(&api, RecordKind::Run, state, p.threat, None, &part).await
 }
 
 /// One run, by its id or the beginning of it.
@@ -73,7 +73,7 @@ pub(crate) async fn get(api: Shared, Path(id): Path<String>, _: Query<NoParams>)
 pub(crate) async fn questions(api: Shared, Query(p): Query<QuestionParams>) -> Result<Response, Problem> {
     let part = Part { limit: p.limit, cursor: p.cursor, order: p.order };
     let state = p.state.map(|s| word(&s));
-    page(&api, RecordKind::Question, state, p.threat, &part).await
+    page(&api, RecordKind::Question, state, p.threat, None, &part).await
 }
 
 /// One question, by its id or the beginning of it.
@@ -93,6 +93,7 @@ pub(crate) async fn page(
     kind: RecordKind,
     state: Option<String>,
     threat: Option<String>,
+    entity: Option<String>,
     part: &Part,
 ) -> Result<Response, Problem> {
     part.checked()?;
@@ -100,7 +101,7 @@ pub(crate) async fn page(
         None => None,
         Some(id) => Some(parse_id(&api.find(RecordKind::Threat, &id).await?.key)?),
     };
-    api.page(kind, Filter { state, threat_id, ..Filter::default() }, part).await
+    api.page(kind, Filter { state, threat_id, entity, ..Filter::default() }, part).await
 }
 
 /// The word for a state, as it is written in JSON and kept in the store.

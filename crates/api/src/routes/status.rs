@@ -124,7 +124,7 @@ fn count(store: &Store) -> Result<Counts, ReadError> {
         threats: store.count(RecordKind::Threat, &all)?,
         threats_open: in_state(RecordKind::Threat, "open")?,
         responses: store.count(RecordKind::Run, &all)?,
-        approvals_waiting: in_state(RecordKind::Question, "waiting")?,
+        approvals_waiting: in_state(RecordKind::Question, "pending")?,
         containments_active: in_state(RecordKind::Containment, "active")?,
         deadletter: store.count(RecordKind::Refused, &all)?,
     })

@@ -56,7 +56,7 @@ async fn an_answer_to_another_plan_is_void() {
     let refused = rig.decide("POST", &path(&questions[0]), other).await;
     assert_eq!(refused.status, 409);
     assert!(refused.body["detail"].as_str().unwrap().contains("another plan"), "{}", refused.text);
-    assert_eq!(rig.get(&path(&questions[0])).await.body["state"], json!("waiting"));
+    assert_eq!(rig.get(&path(&questions[0])).await.body["state"], json!("pending"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -68,7 +68,7 @@ async fn a_late_answer_is_told_so() {
     assert!(late.body["detail"].as_str().unwrap().contains("expired at"), "{}", late.text);
     rig.pass(1);
     let state = rig.get(&path(&questions[0])).await.body["state"].clone();
-    assert_ne!(state, json!("waiting"));
+    assert_ne!(state, json!("pending"));
     let later = rig.decide("POST", &path(&questions[0]), answer(&questions[0], true)).await;
     assert_eq!(later.status, 409);
     assert!(later.body["detail"].as_str().unwrap().contains("nobody answered"), "{state} {}", later.text);
@@ -119,7 +119,7 @@ async fn a_false_positive_closes_the_threat_and_takes_back_what_was_done() {
     assert_eq!(active.body["items"], json!([]));
     let withdrawn = rig.decide("POST", &path(&questions[0]), answer(&questions[0], true)).await;
     assert_eq!(withdrawn.status, 409);
-    assert!(withdrawn.body["detail"].as_str().unwrap().contains("withdrawn"), "{}", withdrawn.text);
+    assert!(withdrawn.body["detail"].as_str().unwrap().contains("cancelled"), "{}", withdrawn.text);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -144,7 +144,7 @@ fn question() -> Question {
         "threat_id": "00000000-0000-0000-0000-00000000000c", "playbook_id": "p", "action_id": "a",
         "action_type": "firewall_rule", "prompt": "?", "severity": "high", "plan_digest": "d", "simulated": true,
         "urgent": false, "on_timeout": "deny", "asked_at": START, "expires_at": "2026-03-02T00:00:00Z",
-        "state": "waiting", "answered": null,
+        "state": "pending", "answered": null,
     }))
     .unwrap()
 }
@@ -182,6 +182,6 @@ async fn an_answer_that_is_not_judged_in_time_is_accepted_all_the_same() {
     let accepted = rig.decide("POST", where_to, json!({ "approve": true, "plan_digest": "d" })).await;
     assert_eq!(accepted.status, 202, "{}", accepted.text);
     assert!(begun.elapsed() >= Duration::from_secs(10));
-    assert_eq!(accepted.body["state"], json!("waiting"));
+    assert_eq!(accepted.body["state"], json!("pending"));
     assert_eq!(rig.store.log_end(), end.plus(1));
 }

@@ -14,5 +14,6 @@ mod intake;
 mod lists;
 mod live;
 mod mutated;
+mod playbooks;
 mod serving;
 mod standing;

@@ -107,10 +107,10 @@ fn outcome(changes: &[Change]) -> Vec<String> {
                 let lease = step.lease_s.map_or(String::new(), |s| format!(" for {s} s"));
                 format!("{} is {}{on}{lease}", step.action_id, state(&step.state))
             })),
-            Change::Question(question) if question.state == QuestionState::Waiting => {
+            Change::Question(question) if question.state == QuestionState::Pending => {
                 lines.push(format!("{} asks: {}", question.action_id, question.prompt));
             }
-            Change::Question(_) | Change::Containment(_) => {}
+            Change::Question(_) | Change::Containment(_) | Change::Act(_) => {}
         }
     }
     lines
@@ -122,9 +122,14 @@ pub(super) fn state(state: &StepState) -> String {
         StepState::Pending => "pending".to_owned(),
         StepState::Asked => "asked".to_owned(),
         StepState::Simulated => "simulated".to_owned(),
+        StepState::Ordered { .. } => "ordered".to_owned(),
+        StepState::Done => "done".to_owned(),
         StepState::Refused { reason } => format!("refused ({reason})"),
         StepState::Denied { reason } => format!("denied ({reason})"),
         StepState::Skipped { reason } => format!("skipped ({reason})"),
+        StepState::Failed { reason } => format!("failed ({reason})"),
+        StepState::Unknown { reason, .. } => format!("unknown ({reason})"),
+        StepState::Releasing => "releasing".to_owned(),
         StepState::Released => "released".to_owned(),
     }
 }

@@ -1,8 +1,13 @@
-//! The course of one run: which steps are ready, what is asked, what is recorded, and how it is taken back.
+//! The course of one run: which steps are ready, what is asked, what is done or recorded, and how it is taken back.
+//!
+//! What is carried out for real is carried out by orders ([`super::act`]); how its containments heal is in
+//! [`super::hold`]. A step that is only observed goes the same way, without orders.
+
+use std::net::IpAddr;
 
 use vertice_model::{
-    Containment, ContainmentId, ContainmentState, Hold, OnTimeout, Principal, Question, QuestionId, QuestionState, Run,
-    RunState, Severity, Stage, Step, StepState, ThreatId, Timestamp,
+    ContainmentId, OnTimeout, Principal, Question, QuestionId, QuestionState, Run, RunState, Severity, Step, StepState,
+    ThreatId, Timestamp,
 };
 
 use super::ledger::Ledger;
@@ -11,6 +16,7 @@ use super::playbook::OnFailure;
 use super::policy::Policy;
 use super::responses::Change;
 use super::spent::Spent;
+use super::verb::Risk;
 use crate::limits;
 
 /// One run, and what it may change.
@@ -19,7 +25,9 @@ pub(super) struct Course<'a> {
     pub(super) plan: &'a mut Plan,
     pub(super) ledger: &'a mut Ledger,
     pub(super) spent: &'a mut Spent,
-    /// The questions and containments that changed, in order.
+    pub(super) policy: &'a Policy,
+    pub(super) operators: &'a [IpAddr],
+    /// The questions, containments and orders that changed, in order.
     pub(super) parts: Vec<Change>,
 }
 
@@ -30,21 +38,31 @@ enum Turn {
     Now,
 }
 
+/// Who says yes where nobody is asked.
+pub(super) fn by_policy() -> Principal {
+    Principal("policy".to_owned())
+}
+
+/// Who takes back what nobody took back.
+pub(super) fn ourselves() -> Principal {
+    Principal("vertice".to_owned())
+}
+
 impl Course<'_> {
     /// Takes every step whose turn has come, and gives what changed, the run first.
-    pub(super) fn advance(mut self, policy: &Policy) -> Vec<Change> {
+    pub(super) fn advance(mut self) -> Vec<Change> {
         // Steps stand after those that they depend on, so one pass reaches all.
         for i in 0..self.plan.run.steps.len() {
             if self.plan.run.steps[i].state == StepState::Pending {
                 match self.turn(i) {
                     Turn::Wait => {}
                     Turn::Never(reason) => self.plan.run.steps[i].state = StepState::Skipped { reason },
-                    Turn::Now => self.begin(i, policy),
+                    Turn::Now => self.begin(i),
                 }
             }
         }
         if let Some(reason) = self.failed() {
-            self.take_back(&Principal("vertice".to_owned()), &reason);
+            self.take_back(&ourselves(), &reason);
         }
         self.changes()
     }
@@ -52,9 +70,10 @@ impl Course<'_> {
     /// What changed, the run first.
     pub(super) fn changes(self) -> Vec<Change> {
         let run = &mut self.plan.run;
-        let open = |state: &StepState| matches!(state, StepState::Pending | StepState::Asked);
-        if run.state == RunState::Waiting && !run.steps.iter().any(|s| open(&s.state)) {
+        if run.state == RunState::Waiting && !run.steps.iter().any(|s| is_open(&s.state)) {
             run.state = RunState::Ended;
+            let done = |step: &Step| step.state == StepState::Done;
+            run.success = !run.simulated && run.steps.iter().all(done);
         }
         run.timestamp = self.now;
         let mut changes = vec![Change::Run(run.clone())];
@@ -62,12 +81,12 @@ impl Course<'_> {
         changes
     }
 
-    /// A person's answer, or that of its `on_timeout`, to the question before step `i`.
-    pub(super) fn approved(&mut self, i: usize, policy: &Policy) {
+    /// As many people as are needed said yes to step `i`, or its `on_timeout` did.
+    pub(super) fn approved(&mut self, i: usize, by: &Principal) {
         // The world may have changed since it was asked: what is protected now is not touched.
-        match forbidden(policy, &self.plan.run.steps[i], &self.plan.notes[i]) {
+        match self.forbidden(i) {
             Some(reason) => self.plan.run.steps[i].state = StepState::Refused { reason },
-            None => self.record(i),
+            None => self.carry_out(i, by),
         }
     }
 
@@ -77,21 +96,24 @@ impl Course<'_> {
     }
 
     /// Nobody answered the question before step `i` in time.
-    pub(super) fn timed_out(&mut self, i: usize, question: &Question, policy: &Policy) {
+    pub(super) fn timed_out(&mut self, i: usize, question: &Question) {
         let waited_s = question.expires_at.micros_since(question.asked_at) / 1_000_000;
-        let nobody = format!("nobody answered within {waited_s} s");
+        let nobody = match question.approvals.len() {
+            0 => format!("nobody answered within {waited_s} s"),
+            n => format!("only {n} of {} people said yes within {waited_s} s", question.approvals_needed),
+        };
         match question.on_timeout {
             OnTimeout::Deny if question.urgent => self.denied(i, format!("{nobody}, though it was asked twice")),
             OnTimeout::Deny => self.denied(i, nobody),
-            OnTimeout::Escalate => self.ask(i, true),
+            OnTimeout::Escalate => self.ask(i, true, None),
             OnTimeout::Execute if self.plan.severity < Severity::Critical => {
                 self.denied(i, format!("{nobody}, and the threat is not critical"));
             }
             OnTimeout::Execute if !self.plan.notes[i].reversible => {
                 self.denied(i, format!("{nobody}, and nothing would undo it"));
             }
-            OnTimeout::Execute => match self.affordable(i, policy) {
-                Ok(()) => self.approved(i, policy),
+            OnTimeout::Execute => match self.affordable(i) {
+                Ok(()) => self.approved(i, &by_policy()),
                 Err(reason) => self.plan.run.steps[i].state = StepState::Refused { reason },
             },
         }
@@ -99,49 +121,34 @@ impl Course<'_> {
 
     /// Takes the run back: nothing more of it begins, and what stands of it is undone, the latest first.
     pub(super) fn take_back(&mut self, by: &Principal, reason: &str) {
-        self.withdraw(reason);
+        self.withdraw(reason, QuestionState::Cancelled);
+        self.plan.run.state = RunState::RolledBack;
+        self.plan.run.success = false;
+        self.plan.run.reason = Some(reason.to_owned());
         let done: Vec<usize> = self.plan.done.iter().rev().copied().collect();
         for i in done {
             self.undo(i, by, reason);
         }
-        self.plan.run.state = RunState::RolledBack;
-        self.plan.run.reason = Some(reason.to_owned());
     }
 
     /// Nothing more of the run begins; what stands of it stays.
-    pub(super) fn withdraw(&mut self, reason: &str) {
+    pub(super) fn withdraw(&mut self, reason: &str, as_: QuestionState) {
         for i in 0..self.plan.run.steps.len() {
             let step = &mut self.plan.run.steps[i];
             if !matches!(step.state, StepState::Pending | StepState::Asked) {
                 continue;
             }
             step.state = StepState::Skipped { reason: reason.to_owned() };
-            let withdrawn = step.question_id.and_then(|id| self.ledger.close(id, QuestionState::Withdrawn, None));
+            let withdrawn = step.question_id.and_then(|id| self.ledger.close(id, as_, None));
             self.parts.extend(withdrawn.map(Change::Question));
         }
-    }
-
-    /// Undoes one recorded step, if anything stands of it.
-    pub(super) fn undo(&mut self, i: usize, by: &Principal, reason: &str) {
-        let id = containment_id(self.plan, i);
-        let step = &mut self.plan.run.steps[i];
-        if step.state != StepState::Simulated || !self.plan.notes[i].reversible {
-            return;
-        }
-        let state = ContainmentState::Released { by: by.clone(), reason: reason.to_owned() };
-        let released = self.ledger.end(id, state);
-        // What lasted and holds nobody any more has ended by itself.
-        if step.lease_s.is_none() || released.is_some() {
-            step.state = StepState::Released;
-        }
-        self.parts.extend(released.map(Change::Containment));
     }
 
     /// The threat that it is for became one with another.
     pub(super) fn belongs_to(&mut self, threat: ThreatId) {
         self.plan.run.threat_id = threat;
-        for (i, step) in self.plan.run.steps.iter().enumerate() {
-            let question = step.question_id.and_then(|id| self.ledger.questions.get_mut(&id));
+        for i in 0..self.plan.run.steps.len() {
+            let question = self.plan.run.steps[i].question_id.and_then(|id| self.ledger.questions.get_mut(&id));
             if let Some(question) = question {
                 question.threat_id = threat;
                 self.parts.push(Change::Question(question.clone()));
@@ -153,14 +160,28 @@ impl Course<'_> {
         }
     }
 
-    /// Whether the run has recorded anything that still could be undone.
+    /// Whether anything of the run was done or recorded that still could be undone, or is about to be.
     pub(super) fn stands(&self) -> bool {
-        self.plan.done.iter().any(|i| {
-            let step = &self.plan.run.steps[*i];
-            let lasting = step.lease_s.is_some();
-            let undoable = step.state == StepState::Simulated && self.plan.notes[*i].reversible;
-            undoable && (!lasting || self.ledger.holds(containment_id(self.plan, *i)))
-        })
+        let ordered = |step: &Step| matches!(step.state, StepState::Ordered { .. });
+        self.plan.run.steps.iter().any(ordered)
+            || self.plan.done.iter().any(|i| {
+                let step = &self.plan.run.steps[*i];
+                let lasting = step.lease_s.is_some();
+                let came_about = matches!(step.state, StepState::Simulated | StepState::Done);
+                let undoable = came_about && self.plan.notes[*i].reversible;
+                undoable && (!lasting || self.ledger.holds(containment_id(self.plan, *i)))
+            })
+    }
+
+    /// Why step `i` may not be carried out now, whoever wants it; `None` if nothing speaks against it.
+    pub(super) fn forbidden(&self, i: usize) -> Option<String> {
+        forbidden(self.policy, self.operators, &self.plan.run.steps[i], &self.plan.notes[i])
+    }
+
+    /// Whether step `i` is really carried out: it was planned so, and is still allowed to be.
+    pub(super) fn live(&self, i: usize) -> bool {
+        let note = &self.plan.notes[i];
+        note.live && self.policy.live.contains(&note.verb)
     }
 
     /// The reason of the first step that did not come about and takes the run back with it.
@@ -170,7 +191,8 @@ impl Course<'_> {
         }
         let steps = self.plan.run.steps.iter().zip(&self.plan.notes);
         let (step, _) = steps.into_iter().find(|(step, note)| {
-            let failed = matches!(step.state, StepState::Refused { .. } | StepState::Denied { .. });
+            let failed =
+                matches!(step.state, StepState::Refused { .. } | StepState::Denied { .. } | StepState::Failed { .. });
             failed && note.on_failure == OnFailure::Rollback
         })?;
         Some(format!("`{}` {}", step.action_id, became(&step.state)))
@@ -185,11 +207,16 @@ impl Course<'_> {
             }
             let goes_on = self.plan.notes[j].on_failure == OnFailure::Continue;
             match dependency.state {
-                StepState::Simulated => {}
-                StepState::Pending | StepState::Asked => wait = true,
+                StepState::Simulated | StepState::Done => {}
+                StepState::Pending
+                | StepState::Asked
+                | StepState::Ordered { .. }
+                | StepState::Unknown { .. }
+                | StepState::Releasing => wait = true,
                 StepState::Refused { .. }
                 | StepState::Denied { .. }
                 | StepState::Skipped { .. }
+                | StepState::Failed { .. }
                 | StepState::Released => {
                     if !goes_on {
                         return Turn::Never(format!("`{}` {}", dependency.action_id, became(&dependency.state)));
@@ -200,39 +227,54 @@ impl Course<'_> {
         if wait { Turn::Wait } else { Turn::Now }
     }
 
-    fn begin(&mut self, i: usize, policy: &Policy) {
-        let refusal = match forbidden(policy, &self.plan.run.steps[i], &self.plan.notes[i]) {
-            Some(reason) => Err(reason),
-            None if self.plan.notes[i].ask.is_some() => {
-                if self.ledger.waiting() < limits::QUESTIONS_WAITING_MAX {
-                    self.ask(i, false);
+    fn begin(&mut self, i: usize) {
+        if let Some(reason) = self.forbidden(i) {
+            self.plan.run.steps[i].state = StepState::Refused { reason };
+            return;
+        }
+        // What is too much to be done without a person's word is not dropped: a person is asked.
+        let why = if self.plan.notes[i].ask.is_some() {
+            None
+        } else {
+            match self.affordable(i) {
+                Ok(()) => {
+                    self.carry_out(i, &by_policy());
                     return;
                 }
-                self.plan.hindered = true;
-                Err(format!("{} questions wait already", self.ledger.waiting()))
+                Err(why) => Some(why),
             }
-            None => self.affordable(i, policy),
         };
-        match refusal {
-            Ok(()) => self.record(i),
-            Err(reason) => self.plan.run.steps[i].state = StepState::Refused { reason },
+        if self.ledger.waiting() < limits::QUESTIONS_WAITING_MAX {
+            self.ask(i, false, why);
+        } else {
+            self.plan.hindered = true;
+            let waiting = format!("{} questions wait already", self.ledger.waiting());
+            let reason = why.map_or(waiting.clone(), |why| format!("{why}, and {waiting}"));
+            self.plan.run.steps[i].state = StepState::Refused { reason };
         }
     }
 
     /// Whether the blast radius allows step `i` without a person's word.
-    fn affordable(&mut self, i: usize, policy: &Policy) -> Result<(), String> {
-        let allowed = self.spent.allows(self.now, policy, &self.plan.run.steps[i].touches);
+    pub(super) fn affordable(&mut self, i: usize) -> Result<(), String> {
+        let allowed = self.spent.allows(self.now, self.policy, &self.plan.run.steps[i].touches);
         self.plan.hindered |= allowed.is_err();
         allowed
     }
 
-    fn ask(&mut self, i: usize, urgent: bool) {
+    /// Asks about step `i`; `why` says why it is asked about what its playbook asks nobody.
+    fn ask(&mut self, i: usize, urgent: bool, why: Option<String>) {
+        let live = self.live(i);
         let run = &mut self.plan.run;
-        let Some(ask) = &self.plan.notes[i].ask else { return };
+        let ask = self.plan.notes[i].ask.as_ref();
+        let (timeout_s, on_timeout) = ask.map_or((limits::APPROVAL_TIMEOUT_S, OnTimeout::Deny), |ask| {
+            (ask.timeout_s, if urgent { OnTimeout::Deny } else { ask.on_timeout })
+        });
         let question_id = question_id(run, &run.steps[i], urgent);
         let step = &mut run.steps[i];
+        let prompt = ask.map_or_else(|| unplanned(step, why.as_deref().unwrap_or_default()), |a| a.prompt.clone());
         step.state = StepState::Asked;
         step.question_id = Some(question_id);
+        let risk = self.plan.notes[i].verb.declares().risk;
         let question = Question {
             question_id,
             run_id: run.run_id,
@@ -240,52 +282,47 @@ impl Course<'_> {
             playbook_id: run.playbook_id.clone(),
             action_id: step.action_id.clone(),
             action_type: step.action_type.clone(),
-            prompt: ask.prompt.clone(),
+            prompt,
+            risk: risk.as_str().to_owned(),
+            // What is only recorded harms nobody, and one word is enough.
+            approvals_needed: if live && risk == Risk::High { self.policy.approvals_high.max(1) } else { 1 },
+            approvals: Vec::new(),
+            requested_by: self.plan.requested_by.clone(),
             severity: self.plan.severity,
             plan_digest: run.plan_digest.clone(),
-            simulated: run.simulated,
+            simulated: !live,
             urgent,
-            // Asked once more, and then the answer is no.
-            on_timeout: if urgent { OnTimeout::Deny } else { ask.on_timeout },
+            on_timeout,
             asked_at: self.now,
-            expires_at: self.now.plus_seconds(ask.timeout_s),
-            state: QuestionState::Waiting,
+            expires_at: self.now.plus_seconds(timeout_s),
+            state: QuestionState::Pending,
             answered: None,
         };
         self.parts.push(Change::Question(self.ledger.ask(question)));
     }
+}
 
-    /// Every check was passed: step `i` is recorded as simulated, and nothing is done.
-    fn record(&mut self, i: usize) {
-        let containment_id = containment_id(self.plan, i);
-        let asked = self.plan.notes[i].ask.is_some();
-        let run = &mut self.plan.run;
-        let step = &mut run.steps[i];
-        step.state = StepState::Simulated;
-        self.plan.done.push(i);
-        self.spent.count(self.now, &step.touches);
-        let (Some(lease_s), Some(entity)) = (step.lease_s, step.touches.first()) else { return };
-        let reflex = !asked && lease_s <= limits::REFLEX_S_MAX;
-        let containment = Containment {
-            containment_id,
-            run_id: run.run_id,
-            threat_id: run.threat_id,
-            playbook_id: run.playbook_id.clone(),
-            action_id: step.action_id.clone(),
-            action_type: step.action_type.clone(),
-            entity: entity.clone(),
-            simulated: true,
-            action: self.plan.notes[i].action.clone().ok(),
-            hold: Hold::Full,
-            recurrences: 0,
-            renewals: 0,
-            stage: if reflex { Stage::Reflex } else { Stage::Durable },
-            state: ContainmentState::Active,
-            since: self.now,
-            lease_until: self.now.plus_seconds(lease_s),
-        };
-        self.parts.push(Change::Containment(self.ledger.hold(containment)));
+/// Whether a step still waits for something.
+pub(super) const fn is_open(state: &StepState) -> bool {
+    match state {
+        StepState::Pending | StepState::Asked | StepState::Ordered { .. } | StepState::Unknown { .. } => true,
+        StepState::Simulated
+        | StepState::Done
+        | StepState::Refused { .. }
+        | StepState::Denied { .. }
+        | StepState::Skipped { .. }
+        | StepState::Failed { .. }
+        | StepState::Releasing
+        | StepState::Released => false,
     }
+}
+
+/// The question about a step that its playbook asks nobody about.
+fn unplanned(step: &Step, why: &str) -> String {
+    let on: Vec<_> = step.touches.iter().map(vertice_model::Entity::name).collect();
+    let on = if on.is_empty() { String::new() } else { format!(" on {}", on.join(", ")) };
+    let lease = step.lease_s.map_or(String::new(), |s| format!(" for {s} s"));
+    format!("May `{}` ({}) be done{on}{lease}? It is asked because {why}.", step.action_id, step.action_type)
 }
 
 /// The id of the question before a step: of the first, or of the one that is asked when nobody answers that.
@@ -305,9 +342,14 @@ fn became(state: &StepState) -> &'static str {
         StepState::Pending => "has not begun",
         StepState::Asked => "waits for an answer",
         StepState::Simulated => "was simulated",
+        StepState::Ordered { .. } => "is being done",
+        StepState::Done => "was done",
         StepState::Refused { .. } => "was refused",
         StepState::Denied { .. } => "was denied",
         StepState::Skipped { .. } => "was left out",
+        StepState::Failed { .. } => "failed",
+        StepState::Unknown { .. } => "has an unknown outcome",
+        StepState::Releasing => "is being taken back",
         StepState::Released => "was taken back",
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use vertice_model::{Confidence, OnTimeout, Severity};
 
+use super::cacao;
 use super::condition::Condition;
 use super::context::{Template, Variable};
 use super::measure;
@@ -15,7 +16,8 @@ use super::yaml::{self, Entry, Node, Value};
 use crate::content::{ContentError, ContentFile};
 use crate::limits;
 
-const TOP: [&str; 7] = ["name", "version", "description", "trigger", "context_requirements", "actions", "rollback"];
+const TOP: [&str; 8] =
+    ["name", "version", "description", "trigger", "context_requirements", "actions", "rollback", "cacao"];
 const TRIGGER: [&str; 3] = ["condition", "severity_threshold", "confidence_threshold"];
 const ROLLBACK: [&str; 2] = ["enabled", "conditions"];
 const ACTION: [&str; 13] = [
@@ -52,6 +54,7 @@ pub(super) fn playbook(file: &ContentFile, errors: &mut Vec<ContentError>) -> Op
     let (condition_text, condition, severity, confidence) = load.trigger(&top)?;
     let needs = load.needs(&top);
     let rollback = load.rollback(&top);
+    cacao::kept(&mut load, &top);
     let actions = load.actions(&top, &needs, rollback.is_some());
     Some(Playbook {
         id,

@@ -1,16 +1,19 @@
 //! A playbook and a threat make a plan: every parameter filled, every check made, and a digest of all of it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
-use vertice_model::{Action, Entity, OnTimeout, Run, RunId, RunState, Severity, Step, StepState, Threat, Timestamp};
+use vertice_model::{
+    Action, Entity, OnTimeout, Principal, Run, RunId, RunState, Severity, Step, StepState, Threat, Timestamp,
+};
 
 use super::context::{in_url, plain};
 use super::parameters;
 use super::playbook::{self, OnFailure, Playbook, RollbackOn, Setting};
 use super::policy::Policy;
 use super::typed;
-use super::verb::Kind;
+use super::verb::{Kind, Verb};
 use crate::limits;
 
 /// A planned run: its record, and what the record does not say but its course depends on.
@@ -23,7 +26,14 @@ pub(super) struct Plan {
     pub(super) rollback: BTreeSet<RollbackOn>,
     /// How bad the threat is, as far as is known.
     pub(super) severity: Severity,
-    /// The steps that were recorded, in that order.
+    /// Who started the run, if a person did.
+    pub(super) requested_by: Option<Principal>,
+    /// How many orders were given: the number in the id of the latest.
+    pub(super) given: u64,
+    /// How many detections the threat had when it was last looked at, and when that number last rose.
+    pub(super) detections: u64,
+    pub(super) active_at: Timestamp,
+    /// The steps that were done or recorded, in that order.
     pub(super) done: Vec<usize>,
     /// Whether a step was refused only because too much was going on.
     pub(super) hindered: bool,
@@ -56,6 +66,10 @@ pub(super) struct Note {
     pub(super) ask: Option<Ask>,
     pub(super) on_failure: OnFailure,
     pub(super) reversible: bool,
+    pub(super) verb: Verb,
+    /// Whether it was to be really carried out when it was planned. What was planned, and approved, as an observation
+    /// never becomes an act.
+    pub(super) live: bool,
     /// What is done; or the parameter that turned out to be none when it was filled.
     pub(super) action: Result<Action, String>,
     pub(super) success_criteria: Vec<String>,
@@ -72,10 +86,12 @@ pub(super) struct Ask {
 }
 
 /// Plans a playbook for a threat that tells all that it needs; to be sealed.
-pub(super) fn plan(now: Timestamp, playbook: &Playbook, threat: &Threat, run_id: RunId) -> Plan {
-    let (steps, notes): (Vec<_>, Vec<_>) = playbook.actions.iter().map(|action| step(action, threat)).unzip();
+pub(super) fn plan(now: Timestamp, playbook: &Playbook, threat: &Threat, run_id: RunId, policy: &Policy) -> Plan {
+    let (steps, notes): (Vec<_>, Vec<Note>) =
+        playbook.actions.iter().map(|action| step(action, threat, policy)).unzip();
     let mut run = empty(now, playbook, threat, run_id);
     run.steps = steps;
+    run.simulated = !notes.iter().any(|note| note.live);
     whole(run, notes, playbook, threat)
 }
 
@@ -89,7 +105,19 @@ pub(super) fn refused(now: Timestamp, playbook: &Playbook, threat: &Threat, run_
 
 fn whole(run: Run, notes: Vec<Note>, playbook: &Playbook, threat: &Threat) -> Plan {
     let rollback = playbook.rollback.clone();
-    Plan { run, notes, rollback, severity: threat.severity, done: Vec::new(), hindered: false, over_at: None }
+    Plan {
+        active_at: run.planned_at,
+        run,
+        notes,
+        rollback,
+        severity: threat.severity,
+        requested_by: None,
+        given: 0,
+        detections: threat.detections,
+        done: Vec::new(),
+        hindered: false,
+        over_at: None,
+    }
 }
 
 fn empty(now: Timestamp, playbook: &Playbook, threat: &Threat, run_id: RunId) -> Run {
@@ -110,7 +138,7 @@ fn empty(now: Timestamp, playbook: &Playbook, threat: &Threat, run_id: RunId) ->
     }
 }
 
-fn step(action: &playbook::Action, threat: &Threat) -> (Step, Note) {
+fn step(action: &playbook::Action, threat: &Threat, policy: &Policy) -> (Step, Note) {
     let mut parameters = BTreeMap::new();
     let mut touches: Vec<Entity> = Vec::new();
     let mut unfit = None;
@@ -141,6 +169,10 @@ fn step(action: &playbook::Action, threat: &Threat) -> (Step, Note) {
         depends_on: action.depends_on.clone(),
         state: StepState::Pending,
         question_id: None,
+        approved_by: None,
+        attempts: 0,
+        criteria: BTreeMap::new(),
+        note: String::new(),
     };
     let ask = action.checkpoint.as_ref().map(|checkpoint| Ask {
         prompt: cut(&checkpoint.prompt.fill(threat, plain)),
@@ -151,6 +183,8 @@ fn step(action: &playbook::Action, threat: &Threat) -> (Step, Note) {
         ask,
         on_failure: action.on_failure,
         reversible: action.inverse.is_some(),
+        verb: action.verb,
+        live: policy.live.contains(&action.verb),
         action: unfit.map_or(typed, Err),
         success_criteria: action.success_criteria.clone(),
         timeout_s: action.timeout_s,
@@ -206,12 +240,22 @@ fn entity(kind: Kind, text: &str) -> Result<Entity, String> {
 }
 
 /// Why a step may not be carried out, whoever wants it; `None` if nothing speaks against it.
-pub(super) fn forbidden(policy: &Policy, step: &Step, note: &Note) -> Option<String> {
-    if let Err(unfit) = &note.action {
-        return Some(unfit.clone());
-    }
-    if let Some(why) = step.touches.iter().find_map(|entity| policy.forbids(entity)) {
+pub(super) fn forbidden(policy: &Policy, operators: &[IpAddr], step: &Step, note: &Note) -> Option<String> {
+    let action = match &note.action {
+        Ok(action) => action,
+        Err(unfit) => return Some(unfit.clone()),
+    };
+    let place = action.place().and_then(Entity::host);
+    let forbids = |entity: &Entity| match Some(entity) == place.as_ref() {
+        true => policy.forbids_within(entity),
+        false => policy.forbids(entity),
+    };
+    if let Some(why) = step.touches.iter().find_map(forbids) {
         return Some(why);
+    }
+    let operator = |entity: &&Entity| entity.name().parse().is_ok_and(|address: IpAddr| operators.contains(&address));
+    if let Some(entity) = step.touches.iter().find(operator) {
+        return Some(format!("address {} is protected, for an operator is logged in from it", entity.name()));
     }
     match step.lease_s {
         Some(lease_s) if lease_s > policy.lease_s_max => {

@@ -1,11 +1,13 @@
 //! Do no harm: what no action may touch, and how much may be touched in an hour.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use vertice_model::{Entity, EntityKind};
 
+use super::verb::Verb;
 use crate::limits;
 
 /// What the people who run Vertice allow it. Part of what a run depends on, so a change of it is an input.
@@ -19,6 +21,18 @@ pub struct Policy {
     pub entities_per_hour_max: u32,
     /// The longest lease, in seconds.
     pub lease_s_max: u64,
+    /// The verbs that really act. All others, and all where it is empty, are only recorded.
+    pub live: BTreeSet<Verb>,
+    /// How many hosts there are to be known; 0 where nobody said.
+    pub assets: u32,
+    /// The share of them that may be touched within an hour without a person's word, in percent.
+    pub assets_percent_max: u32,
+    /// How many different people must say yes to an action of the highest risk that is really carried out.
+    pub approvals_high: u32,
+    /// Who may answer questions; empty: everybody whose key may decide.
+    pub approvers: BTreeSet<String>,
+    /// Who may answer too once nobody did in time.
+    pub escalate_to: BTreeSet<String>,
 }
 
 /// Something that is never touched.
@@ -39,6 +53,8 @@ pub enum Whom {
     Net(IpNet),
     /// A host by name. Without a domain it means the host of that name in every domain.
     Host(String),
+    /// This machine by its name: never a target, and yet a place within which a process may be ended.
+    Here(String),
     /// An account by name. Without a domain it means the account of that name in every domain.
     User(String),
 }
@@ -49,11 +65,25 @@ impl Default for Policy {
             protected: Vec::new(),
             entities_per_hour_max: limits::ENTITIES_PER_HOUR,
             lease_s_max: limits::LEASE_S_MAX,
+            live: BTreeSet::new(),
+            assets: 0,
+            assets_percent_max: limits::ASSETS_PERCENT,
+            approvals_high: limits::APPROVALS_HIGH,
+            approvers: BTreeSet::new(),
+            escalate_to: BTreeSet::new(),
         }
     }
 }
 
 impl Policy {
+    /// Whether this person may answer a question, of which `urgent` says that it was asked twice.
+    #[must_use]
+    pub fn may_answer(&self, who: &str, urgent: bool) -> bool {
+        // A signed link answers for the approver that it was sent to.
+        let who = who.strip_suffix(" (link)").unwrap_or(who);
+        self.approvers.is_empty() || self.approvers.contains(who) || (urgent && self.escalate_to.contains(who))
+    }
+
     /// Why this may not be touched; `None` if it may.
     #[must_use]
     pub fn forbids(&self, entity: &Entity) -> Option<String> {
@@ -65,14 +95,23 @@ impl Policy {
             return Some(format!("{} {name} is never touched, for {why}", entity.kind()));
         }
         let same = |protected: &&Protected| match (&protected.whom, entity.kind()) {
-            (Whom::Host(host), EntityKind::Host) => same_host(host, name),
+            (Whom::Host(host) | Whom::Here(host), EntityKind::Host) => same_host(host, name),
             (Whom::User(user), EntityKind::User) => same_user(user, name),
-            (Whom::Net(_) | Whom::Host(_) | Whom::User(_), EntityKind::Ip | EntityKind::Host | EntityKind::User) => {
-                false
-            }
+            (
+                Whom::Net(_) | Whom::Host(_) | Whom::Here(_) | Whom::User(_),
+                EntityKind::Ip | EntityKind::Host | EntityKind::User,
+            ) => false,
         };
         let found = self.protected.iter().find(same)?;
         Some(format!("{} {name} is protected, for it is {}", entity.kind(), found.why))
+    }
+
+    /// Why nothing may be done within this host, for an action that does not touch the host itself; `None` if it may.
+    #[must_use]
+    pub fn forbids_within(&self, host: &Entity) -> Option<String> {
+        let same = |p: &&Protected| matches!(&p.whom, Whom::Host(name) if same_host(name, host.name()));
+        let found = self.protected.iter().find(same)?;
+        Some(format!("host {} is protected, for it is {}", host.name(), found.why))
     }
 
     fn forbids_address(&self, address: IpAddr) -> Option<String> {
@@ -228,6 +267,13 @@ mod tests {
         for name in ["dc1", "DC1.example.org", "dc1.example.org.", "fw1", "fw1.example.org", "localhost", "10.9.1.2"] {
             assert!(host(name).is_some(), "{name}");
         }
+        let here = Policy {
+            protected: vec![Protected { whom: Whom::Here("web7".into()), why: "this machine".into() }],
+            ..policy.clone()
+        };
+        let web7 = Entity::host("web7.example.org").unwrap();
+        assert!(here.forbids(&web7).is_some() && here.forbids_within(&web7).is_none());
+        assert!(policy.forbids_within(&Entity::host("dc1").unwrap()).is_some());
         for name in ["dc1.example.com", "dc10", "fw10.example.org", "web1", "203.0.113.9"] {
             assert!(host(name).is_none(), "{name}");
         }

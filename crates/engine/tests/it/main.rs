@@ -1,6 +1,8 @@
 //! What the engine does with content and with real input.
 
 #[cfg(test)]
+mod cacao;
+#[cfg(test)]
 mod mutated;
 #[cfg(test)]
 mod normalize;
@@ -8,3 +10,5 @@ mod normalize;
 mod replay;
 #[cfg(test)]
 mod rules;
+#[cfg(test)]
+mod schema;

@@ -15,23 +15,27 @@ use crate::fixture::{detection, effect, open_with};
 const CYCLES: u64 = 10;
 
 /// A small disk of its own, in memory.
-struct SmallDisk(PathBuf);
+pub struct SmallDisk(PathBuf);
 
 impl SmallDisk {
-    fn mount(at: &Path) -> Option<SmallDisk> {
+    pub fn mount(at: &Path) -> Option<SmallDisk> {
         std::fs::create_dir_all(at).expect("a directory");
         let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=6m", "tmpfs"]).arg(at).output();
         mounted.is_ok_and(|o| o.status.success()).then(|| SmallDisk(at.to_owned()))
     }
 
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
     /// Takes all the space there is.
-    fn fill(&self) {
+    pub fn fill(&self) {
         let mut ballast = std::fs::File::create(self.0.join("ballast")).expect("a name is always free");
         let block = [0x5a_u8; 4096];
         while ballast.write_all(&block).is_ok() {}
     }
 
-    fn free(&self) {
+    pub fn free(&self) {
         std::fs::remove_file(self.0.join("ballast")).expect("it is there");
     }
 }

@@ -1,5 +1,9 @@
 //! The store, from outside.
 
+#[cfg(test)]
+mod audit;
+#[cfg(test)]
+mod audit_forgery;
 mod conformance;
 mod crash;
 mod damage;

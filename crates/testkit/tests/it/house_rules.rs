@@ -173,7 +173,7 @@ fn each_crate_has_one_integration_binary_at_most() {
 
 #[test]
 fn every_crate_has_its_bounds_in_one_file() {
-    for name in ["model", "sigma", "engine", "store", "stream", "api", "vertice"] {
+    for name in ["model", "sigma", "engine", "store", "stream", "api", "responder", "vertice"] {
         let limits = root().join("crates").join(name).join("src/limits.rs");
         assert!(limits.is_file(), "{} is missing", limits.display());
     }

@@ -21,8 +21,8 @@ const PATH: &str = "/api/v1/defense/approvals";
 pub enum Verb {
     /// List the questions; those that wait unless told otherwise
     List {
-        /// Which: waiting, approved, denied, timed-out, withdrawn (no longer matters), or all
-        #[arg(long, value_enum, default_value_t = State::Waiting)]
+        /// Which: pending, approved, denied, expired, superseded, cancelled (no longer matters), or all
+        #[arg(long, value_enum, default_value_t = State::Pending)]
         state: State,
         #[command(flatten)]
         order: Order,
@@ -54,22 +54,24 @@ pub struct Answer {
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub enum State {
-    Waiting,
+    Pending,
     Approved,
     Denied,
-    TimedOut,
-    Withdrawn,
+    Expired,
+    Superseded,
+    Cancelled,
     All,
 }
 
 impl State {
     const fn word(self) -> Option<&'static str> {
         match self {
-            State::Waiting => Some("waiting"),
+            State::Pending => Some("pending"),
             State::Approved => Some("approved"),
             State::Denied => Some("denied"),
-            State::TimedOut => Some("timed_out"),
-            State::Withdrawn => Some("withdrawn"),
+            State::Expired => Some("expired"),
+            State::Superseded => Some("superseded"),
+            State::Cancelled => Some("cancelled"),
             State::All => None,
         }
     }
@@ -79,13 +81,16 @@ pub fn run(verb: Verb, client: &Client, out: &mut Out) -> Result<()> {
     match verb {
         Verb::List { state, order, paging } => {
             let empty = match state {
-                State::Waiting => {
+                State::Pending => {
                     "Nothing to answer. A playbook asks before an action that needs a person: `vertice playbooks list`.\n\
                      What was answered or timed out: `vertice approvals list --state all`."
                 }
-                State::Approved | State::Denied | State::TimedOut | State::Withdrawn | State::All => {
-                    "There is no such question."
-                }
+                State::Approved
+                | State::Denied
+                | State::Expired
+                | State::Superseded
+                | State::Cancelled
+                | State::All => "There is no such question.",
             };
             List::new(PATH, table, empty).only("state", state.word()).ordered(order).print(client, paging, out)
         }
@@ -110,7 +115,7 @@ impl Answer {
         if out.format == Format::Table {
             print(&question, &run, out)?;
         }
-        if state(&question, "/state") != "waiting" {
+        if state(&question, "/state") != "pending" {
             let text = format!("it no longer waits for an answer: {}", state(&question, "/state"));
             return Err(Failure::Failed(text).into());
         }
@@ -128,9 +133,12 @@ impl Answer {
             client.post(&format!("{PATH}/{}", segment(&id)), &json!({"approve": approve, "plan_digest": digest}))?;
         match out.format {
             Format::Json | Format::Ndjson => out.json(&answer),
-            Format::Table if state(&answer, "/state") == "waiting" => {
-                out.line("The answer is kept, and the engine has yet to come to it.")
-            }
+            Format::Table if state(&answer, "/state") == "pending" => match counted(&answer) {
+                (0, _) => out.line("The answer is kept, and the engine has yet to come to it."),
+                (n, of) => {
+                    out.line(&format!("{n} of the {of} people who must approve it have; it waits for the rest."))
+                }
+            },
             Format::Table => out.line(said(approve, simulated(&question))),
         }
     }
@@ -142,6 +150,12 @@ fn run_of(question: &Value, client: &Client) -> Result<Value> {
         return Ok(run.clone());
     }
     Ok(client.get(&format!("/api/v1/defense/responses/{}", segment(&text(question, "/run_id"))), &[])?)
+}
+
+/// How many said yes so far, and how many must.
+fn counted(question: &Value) -> (usize, u64) {
+    let yes = question.get("approvals").and_then(Value::as_array).map_or(0, Vec::len);
+    (yes, question.get("approvals_needed").and_then(Value::as_u64).unwrap_or(1))
 }
 
 fn simulated(question: &Value) -> bool {
@@ -201,6 +215,8 @@ fn print(question: &Value, run: &Value, out: &mut Out) -> Result<()> {
                 "answered",
                 format!("{} {}", text(question, "/answered/0"), time(question, "/answered/1")).trim().to_owned(),
             ),
+            ("risk", text(question, "/risk")),
+            ("approvals", format!("{} of {}", counted(question).0, counted(question).1)),
             ("asked", time(question, "/asked_at")),
             ("until", time(question, "/expires_at")),
             ("if nobody answers", text(question, "/on_timeout")),

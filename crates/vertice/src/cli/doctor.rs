@@ -11,6 +11,7 @@ use anyhow::Result;
 use serde_json::{Value, json};
 use vertice_engine::Content;
 use vertice_model::Timestamp;
+use vertice_store::audit::{self, AuditError, Trust};
 use vertice_store::{Check, OpenError, Options, Store};
 use vertice_stream::{Discovered, Local};
 
@@ -80,6 +81,7 @@ pub fn run(load: impl FnOnce() -> Result<Config>, client: &Client, out: &mut Out
             let mut findings = vec![Finding::ok("configuration", "it can be read")];
             findings.extend(data(&config.data.dir));
             findings.extend(store(&config.data.dir));
+            findings.extend(audit(&config.data.dir));
             findings.extend(of_content(&config));
             findings.extend(sources(&config));
             findings.extend(server(config.server.listen, client));
@@ -111,6 +113,29 @@ fn print(findings: &[Finding], out: &mut Out) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Whether the audit is as it was written; nothing where there is none yet.
+fn audit(dir: &Path) -> Option<Finding> {
+    const ABOUT: &str = "audit";
+    let file = audit::file_of(dir);
+    if !file.exists() {
+        return None;
+    }
+    let found = audit::public_key(dir)
+        .and_then(|key| audit::verify::<AuditError>(&file, &Trust { key, anchor: None }, |_| Ok(())));
+    Some(match found {
+        Ok(found) if found.tail.is_empty() => Finding::ok(ABOUT, format!("whole, {} entries", found.entries)),
+        Ok(_) => Finding::warn(
+            ABOUT,
+            format!("the end of {} is not sealed", file.display()),
+            "the next start makes it again from the log",
+        ),
+        Err(error @ (AuditError::Broken { .. } | AuditError::Other { .. })) => {
+            Finding::fail(ABOUT, error.to_string(), "keep it as evidence; see `vertice audit verify --help`")
+        }
+        Err(error) => Finding::fail(ABOUT, error.to_string(), "look as the user that the server runs as"),
+    })
 }
 
 /// The directory that is there, on the way to one that may not be.
@@ -333,6 +358,21 @@ mod tests {
         });
         assert!(text.contains("line 3: no"), "{text}");
         assert_eq!(super::super::failure::exit_code(&failure.unwrap()), 1);
+    }
+
+    #[test]
+    fn an_audit_is_looked_at() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(audit(dir.path()).is_none(), "there is none yet");
+        let store = Store::open(dir.path(), Arc::new(Timestamp::default), Options::default()).unwrap();
+        drop(audit::Audit::open(&store).unwrap());
+        assert_eq!(audit(dir.path()).unwrap().level, Level::Ok);
+        let mut file = std::fs::File::options().append(true).open(audit::file_of(dir.path())).unwrap();
+        std::io::Write::write_all(&mut file, b"x").unwrap();
+        assert_eq!(audit(dir.path()).unwrap().level, Level::Warn);
+        file.set_len(511).unwrap();
+        let found = audit(dir.path()).unwrap();
+        assert!(found.level == Level::Fail && found.what.contains("audit.ndjson:1: "), "{found:?}");
     }
 
     #[test]

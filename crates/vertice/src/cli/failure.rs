@@ -15,6 +15,10 @@ pub enum Failure {
     Refused(String),
     /// Content was refused: 6.
     Content(String),
+    /// The audit was changed, or is not the one that is trusted: 7.
+    Audit(String),
+    /// The end of the audit is not sealed: 8.
+    Unsealed(String),
 }
 
 impl std::error::Error for Failure {}
@@ -27,7 +31,9 @@ impl std::fmt::Display for Failure {
             | Failure::NotFound(text)
             | Failure::Unreachable(text)
             | Failure::Refused(text)
-            | Failure::Content(text) => f.write_str(text),
+            | Failure::Content(text)
+            | Failure::Audit(text)
+            | Failure::Unsealed(text) => f.write_str(text),
         }
     }
 }
@@ -43,6 +49,8 @@ impl Failure {
             Failure::Unreachable(_) => 4,
             Failure::Refused(_) => 5,
             Failure::Content(_) => 6,
+            Failure::Audit(_) => 7,
+            Failure::Unsealed(_) => 8,
         }
     }
 }
@@ -73,6 +81,8 @@ mod tests {
             (Failure::Unreachable(String::new()), 4),
             (Failure::Refused(String::new()), 5),
             (Failure::Content(String::new()), 6),
+            (Failure::Audit(String::new()), 7),
+            (Failure::Unsealed(String::new()), 8),
         ];
         for (failure, code) in codes {
             let deep = Err::<(), _>(failure).context("a").context("b").unwrap_err();

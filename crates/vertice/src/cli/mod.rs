@@ -5,6 +5,7 @@
 
 mod approvals;
 mod arguments;
+mod audit;
 mod bouncers;
 mod client;
 mod config;
@@ -17,7 +18,10 @@ mod explain;
 mod failure;
 mod mappings;
 mod output;
+mod playbooks;
+mod record;
 mod records;
+mod release;
 mod responses;
 mod rules;
 mod server;
@@ -50,14 +54,17 @@ Examples:
   vertice threats list                         what is going on
   vertice explain 1f3a                         why: event, condition, detection, threat
   vertice approvals list                       what waits for your answer
+  vertice release 203.0.113.9                  let go, whether or not a server runs
   vertice rules explain rule.yml events.evtx   why a rule matches, or does not
+  vertice audit verify                         whether what was decided and done is as it was written
   vertice doctor                               whether everything is in order
 
 Exit codes:
-  0  done                                      4  the server can not be reached
-  1  it failed                                 5  refused: the API key is missing or not good enough
-  2  the command line is wrong                 6  content was refused: a rule, mapping or playbook
-  3  there is no such thing";
+  0  done                                      5  refused: the API key is missing or not good enough
+  1  it failed                                 6  content was refused: a rule, mapping or playbook
+  2  the command line is wrong                 7  the audit was changed, or is not the one that is trusted
+  3  there is no such thing                    8  the end of the audit is not sealed
+  4  the server can not be reached";
 
 /// Vertice: security events in; detections, explained threats and planned responses out.
 #[derive(Debug, Parser)]
@@ -76,15 +83,40 @@ struct Global {
     /// A configuration file; it need only name what it changes (see `vertice config default`).
     #[arg(long, global = true, env = "VERTICE_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
-    /// How results are written: for people, as one JSON document, or as one JSON object a line.
-    #[arg(short, long, global = true, value_enum, default_value_t = Format::Table, value_name = "FORMAT")]
-    output: Format,
+    /// How results are written: for people, as one JSON document, as one JSON object a line, or for a spreadsheet.
+    #[arg(short, long, global = true, value_enum, default_value_t = Output::Table, value_name = "FORMAT")]
+    output: Output,
     /// The server that is asked.
     #[arg(long, global = true, env = "VERTICE_URL", default_value = "http://127.0.0.1:8000", value_name = "URL")]
     url: String,
     /// The API key. Better given by the environment: other users of the machine can see arguments.
     #[arg(long, global = true, env = "VERTICE_API_KEY", hide_env_values = true, value_name = "KEY")]
     key: Option<String>,
+}
+
+/// A format by the name that it is asked for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, clap::ValueEnum)]
+enum Output {
+    /// For people.
+    Table,
+    /// One JSON document.
+    Json,
+    /// One JSON object a line.
+    Ndjson,
+    /// Comma-separated values; of `vertice audit export` only.
+    Csv,
+}
+
+impl Output {
+    /// The format of everything but an export.
+    fn format(self) -> Result<Format, Failure> {
+        match self {
+            Output::Table => Ok(Format::Table),
+            Output::Json => Ok(Format::Json),
+            Output::Ndjson => Ok(Format::Ndjson),
+            Output::Csv => Err(Failure::Usage("only `vertice audit export` writes csv".into())),
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -119,6 +151,8 @@ enum Ask {
     /// Whom actions hold, and taking them back
     #[command(subcommand)]
     Containments(containments::Verb),
+    /// Let go of an address, host or account, whether or not a server runs
+    Release(release::Arguments),
     /// Who enforces containments elsewhere: firewalls, proxies and web servers with a CrowdSec bouncer
     #[command(subcommand)]
     Bouncers(bouncers::Verb),
@@ -133,15 +167,18 @@ enum Ask {
     /// What is looked for
     #[command(subcommand)]
     Rules(rules::Verb),
-    /// What is done about it
-    #[command(subcommand)]
-    Playbooks(content::PlaybooksVerb),
+    /// What is done about it, and the tools of whoever writes it
+    #[command(subcommand, visible_alias = "playbook")]
+    Playbooks(playbooks::Verb),
     /// How each log source becomes fields
     #[command(subcommand)]
     Mappings(mappings::Verb),
     /// What is set, and what could be
     #[command(subcommand)]
     Config(config::Verb),
+    /// What was decided and done, in a file that proves itself; needs no server
+    #[command(subcommand)]
+    Audit(audit::Verb),
     /// Whether everything is in order, and what to do where it is not
     Doctor,
     /// Print the OpenAPI document of the API
@@ -217,10 +254,13 @@ fn dispatch(cli: Cli, start: impl Fn(Start, Config) -> Result<()>) -> Result<()>
         }
         Command::Replay(arguments) => {
             let config = arguments.over(global.configuration()?);
-            start(Start::Replay(arguments, global.output), config)
+            start(Start::Replay(arguments, global.output.format()?), config)
         }
         Command::Demo(arguments) => start(Start::Demo(arguments), global.configuration()?),
-        Command::Ask(ask) => global.answer(ask, &mut standard_output(global.output)),
+        Command::Ask(Ask::Audit(audit::Verb::Export(arguments))) if global.output == Output::Csv => {
+            arguments.csv(|| global.configuration(), &mut standard_output(Format::Table))
+        }
+        Command::Ask(ask) => global.answer(ask, &mut standard_output(global.output.format()?)),
     }
 }
 
@@ -242,14 +282,16 @@ impl Global {
             Ask::Approvals(verb) => approvals::run(verb, &client, out),
             Ask::Responses(verb) => responses::run(verb, &client, out),
             Ask::Containments(verb) => containments::run(verb, &client, out),
+            Ask::Release(arguments) => release::run(&arguments, &client, || self.configuration(), out),
             Ask::Bouncers(verb) => bouncers::run(verb, &client, out),
             Ask::Events(verb) => events::run(verb, &client, out),
             Ask::Deadletter(verb) => server::deadletter(&verb, &client, out),
             Ask::Watch => watch::run(&client, out),
             Ask::Rules(verb) => rules::run(verb, &client, || self.configuration(), out),
-            Ask::Playbooks(verb) => content::playbooks(verb, &client, out),
+            Ask::Playbooks(verb) => playbooks::run(verb, &client, || self.configuration(), out),
             Ask::Mappings(verb) => mappings::run(verb, &client, clock::wall(), out),
             Ask::Config(verb) => config::run(verb, self.config.as_deref(), || self.configuration(), out),
+            Ask::Audit(verb) => audit::run(verb, || self.configuration(), out),
             Ask::Doctor => doctor::run(|| self.configuration(), &client, out),
             Ask::Openapi => out.text(&vertice_api::openapi()),
             Ask::Status => server::status(&client, out),

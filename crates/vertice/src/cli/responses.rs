@@ -1,11 +1,12 @@
 //! `vertice responses`: playbooks that were planned for a threat, step by step.
 
 use anyhow::Result;
-use clap::Subcommand;
-use serde_json::Value;
+use clap::{Subcommand, ValueEnum};
+use serde_json::{Value, json};
 
 use super::client::{Client, segment};
 use super::output::{Out, Table, Tint};
+use super::record;
 use super::records::{
     List, Order, Paging, duration, entity, facts, id_cell, items, show, state, state_reason, text, time, time_cell,
     words,
@@ -27,6 +28,32 @@ pub enum Verb {
         /// The run's id, or the beginning of it
         id: String,
     },
+    /// Say whether an action of unknown outcome happened, after a look at the world
+    #[command(after_help = "Example:\n  vertice responses resolve 1f3a tell --happened no")]
+    Resolve {
+        /// The run's id, or the beginning of it
+        id: String,
+        /// The action, as the playbook calls it
+        action: String,
+        /// Whether it happened
+        #[arg(long, value_enum)]
+        happened: YesNo,
+    },
+    /// What each verb did, or would have done, and how often that was right
+    #[command(after_help = record::HELP)]
+    Record,
+    /// Whether a verb's record suggests to let it act; nothing is changed
+    #[command(after_help = record::HELP)]
+    Promote {
+        /// The verb, such as firewall_rule
+        verb: String,
+    },
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum YesNo {
+    Yes,
+    No,
 }
 
 pub fn run(verb: Verb, client: &Client, out: &mut Out) -> Result<()> {
@@ -36,6 +63,12 @@ pub fn run(verb: Verb, client: &Client, out: &mut Out) -> Result<()> {
             List::new(PATH, table, empty).ordered(order).print(client, paging, out)
         }
         Verb::Show { id } => show(&client.get(&format!("{PATH}/{}", segment(&id)), &[])?, out, print),
+        Verb::Resolve { id, action, happened } => {
+            let body = json!({"action_id": action, "happened": happened == YesNo::Yes});
+            show(&client.post(&format!("{PATH}/{}/resolve", segment(&id)), &body)?, out, print)
+        }
+        Verb::Record => record::print(client, out),
+        Verb::Promote { verb } => record::promote(&verb, client, out),
     }
 }
 
@@ -91,9 +124,9 @@ pub fn steps(run: &Value, out: &mut Out) -> Result<()> {
         let state = state(step, "/state");
         let why = state_reason(step, "/state");
         let tint = match state.as_str() {
-            "simulated" => Tint::Good,
-            "asked" | "pending" => Tint::Warn,
-            "refused" | "denied" => Tint::Bad,
+            "simulated" | "done" => Tint::Good,
+            "asked" | "pending" | "ordered" | "releasing" => Tint::Warn,
+            "refused" | "denied" | "failed" | "unknown" => Tint::Bad,
             _ => Tint::Faint,
         };
         out.line("")?;
@@ -116,6 +149,8 @@ pub fn steps(run: &Value, out: &mut Out) -> Result<()> {
                 ("   lasts", lease),
                 ("   undone by", text(step, "/inverse")),
                 ("   after", text(step, "/depends_on")),
+                ("   yes by", text(step, "/approved_by")),
+                ("   seen", text(step, "/note")),
             ],
         )?;
     }

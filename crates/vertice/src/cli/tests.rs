@@ -72,7 +72,7 @@ fn asked(line: &str, answers: Vec<(u16, &'static str, Value)>) -> (Result<String
     let cli = parsed(&format!("vertice --url {url} --key vk_1 {line}")).unwrap();
     let Command::Ask(ask) = cli.command else { panic!("{line} asks no server") };
     let mut failed = None;
-    let text = printed(cli.global.output, |out| {
+    let text = printed(cli.global.output.format().unwrap(), |out| {
         failed = cli.global.answer(ask, out).err();
         Ok(())
     });
@@ -95,7 +95,7 @@ fn the_command_line_is_sound() {
 #[test]
 fn the_contract_s_command_lines_are_understood() {
     let cli = parsed("vertice replay a.log b.evtx --rules r1 --rules r2 -o ndjson").unwrap();
-    assert_eq!(cli.global.output, Format::Ndjson);
+    assert_eq!(cli.global.output.format(), Ok(Format::Ndjson));
     let Command::Replay(replay) = cli.command else { panic!("no replay") };
     assert_eq!((replay.files.len(), replay.content.rules.len(), replay.data), (2, 2, None));
     let cli = parsed("vertice up --data d --listen 127.0.0.1:0 --rules r --no-local-sources --follow f").unwrap();
@@ -286,7 +286,7 @@ fn run_record(digest: &str) -> Value {
 
 #[test]
 fn an_answer_is_bound_to_the_plan_that_was_shown() {
-    let answers = vec![(200, "", question("waiting")), (200, "", run_record("d1")), (200, "", question("approved"))];
+    let answers = vec![(200, "", question("pending")), (200, "", run_record("d1")), (200, "", question("approved"))];
     let (text, asked_for) = asked("approvals approve 5b2c --yes", answers);
     let text = text.unwrap();
     for wanted in [
@@ -303,13 +303,13 @@ fn an_answer_is_bound_to_the_plan_that_was_shown() {
         asked_for[2],
         r#"POST /api/v1/defense/approvals/5b2c11d0-1 [Bearer vk_1] {"approve":true,"plan_digest":"d1"}"#
     );
-    let answers = vec![(200, "", question("waiting")), (200, "", run_record("another"))];
+    let answers = vec![(200, "", question("pending")), (200, "", run_record("another"))];
     let (code, text) = asked("approvals approve 5b2c --yes", answers).0.unwrap_err();
     assert!(code == 1 && text.contains("differ"), "{text}");
-    let answers = vec![(200, "", question("timed_out")), (200, "", run_record("d1"))];
+    let answers = vec![(200, "", question("expired")), (200, "", run_record("d1"))];
     assert!(asked("approvals deny 5b2c --yes", answers).0.unwrap_err().1.contains("timed out"));
     // Without --yes a person at a terminal must be asked, and here is none.
-    let answers = vec![(200, "", question("waiting")), (200, "", run_record("d1"))];
+    let answers = vec![(200, "", question("pending")), (200, "", run_record("d1"))];
     assert_eq!(asked("approvals deny 5b2c -o json", answers).0.unwrap_err().0, 2);
 }
 

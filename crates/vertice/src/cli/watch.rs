@@ -158,7 +158,7 @@ mod tests {
             told("containment", r#"{"entity_kind":"ip","entity":"192.0.2.1","state":{"is":"active"}}"#)
                 .contains("ip 192.0.2.1")
         );
-        assert!(told("question", r#"{"state":"timed_out","prompt":"Block it?"}"#).contains("timed out  Block it?"));
+        assert!(told("question", r#"{"state":"expired","prompt":"Block it?"}"#).contains("expired  Block it?"));
         assert!(told("refused", r#"{"origin":"http","reason":"no mapping"}"#).contains("http: no mapping"));
         assert!(
             told("run", r#"{"playbook_id":"brute_force_response","state":"ended"}"#)

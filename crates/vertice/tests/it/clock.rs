@@ -45,7 +45,7 @@ fn received(server: &Server) -> Vec<Timestamp> {
 
 /// Every question waits and every containment holds, as it would have if nobody had touched the clock.
 fn nothing_fell_due(server: &Server, attacks: usize) {
-    let (waiting, questions) = in_state(server, "approvals", "waiting");
+    let (waiting, questions) = in_state(server, "approvals", "pending");
     let (active, containments) = in_state(server, "containments", "active");
     assert_eq!((waiting, active), (questions, containments), "after {attacks} attacks");
     assert!(questions >= attacks && containments >= attacks, "{questions} questions, {containments} containments");
@@ -86,7 +86,7 @@ fn steps_of_a_day_both_ways_lose_nothing_and_let_nothing_fall_due() {
     let server = start();
     guess(&server, 8);
     until_due(&server);
-    let (waiting, questions) = in_state(&server, "approvals", "waiting");
+    let (waiting, questions) = in_state(&server, "approvals", "pending");
     let (active, containments) = in_state(&server, "containments", "active");
     let (over, held) = (questions - waiting, containments - active);
     assert!(over >= 7 && held >= 7, "{over} of {questions} questions, {held} of {containments} containments");
@@ -96,7 +96,7 @@ fn steps_of_a_day_both_ways_lose_nothing_and_let_nothing_fall_due() {
         world.set_clock(off);
         let server = start();
         guess(&server, n);
-        let (still, _) = in_state(&server, "approvals", "waiting");
+        let (still, _) = in_state(&server, "approvals", "pending");
         assert!(still > 0, "the new question waits");
         let times = received(&server);
         assert!(times.is_sorted() && times.len() == n * 20, "{} events", times.len());
@@ -113,7 +113,7 @@ fn until_due(server: &Server) {
     loop {
         let items = server.all("/api/v1/defense/approvals");
         let last = items.iter().map(|q| time(&q["asked_at"])).max().expect("there are questions");
-        let old = |q: &&Value| q["state"] == "waiting" && last.micros_since(time(&q["asked_at"])) > 3_600_000_000;
+        let old = |q: &&Value| q["state"] == "pending" && last.micros_since(time(&q["asked_at"])) > 3_600_000_000;
         if items.iter().filter(old).count() == 0 {
             return;
         }

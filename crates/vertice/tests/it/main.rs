@@ -1,6 +1,8 @@
 //! The binary, as its users run it.
 
 #[cfg(test)]
+mod audit;
+#[cfg(test)]
 mod bad_input;
 #[cfg(test)]
 mod bouncers;
@@ -12,6 +14,8 @@ mod disk;
 mod kill;
 #[cfg(test)]
 mod newcomer;
+#[cfg(test)]
+mod playbooks;
 #[cfg(test)]
 mod process;
 #[cfg(test)]

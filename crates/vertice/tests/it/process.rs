@@ -94,6 +94,14 @@ impl Server {
         Some((status, answer.body_mut().read_json().ok()?))
     }
 
+    /// POSTs a JSON document and returns the status and the answer; `None` when the connection broke.
+    pub fn post_json(&self, path: &str, body: &Value) -> Option<(u16, Value)> {
+        let mut answer =
+            self.agent.post(format!("{}{path}", self.url)).header("X-Api-Key", KEY).send_json(body).ok()?;
+        let status = answer.status().as_u16();
+        Some((status, answer.body_mut().read_json().ok()?))
+    }
+
     /// GETs a document.
     pub fn get(&self, path: &str) -> Value {
         let url = format!("{}{path}", self.url);

@@ -2,12 +2,15 @@
  *
  * Preloaded into the binary under test. The first eight bytes of the file that WORLD names are the seconds by which
  * the wall clock is off; the next eight say how often syncing a file fails from now on: as the kernel does it, which
- * reports what it could not write once, and then says that all is well. */
+ * reports what it could not write once, and then says that all is well. Where WORLD_SYNCS_OF is set, only files whose
+ * path has it in it. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -39,8 +42,17 @@ int clock_gettime(clockid_t clock, struct timespec *into) {
     return done;
 }
 
+static int is_meant(int file) {
+    const char *wanted = getenv("WORLD_SYNCS_OF");
+    char link[32], path[4096];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", file);
+    ssize_t length = wanted ? readlink(link, path, sizeof path - 1) : 0;
+    path[length > 0 ? length : 0] = 0;
+    return !wanted || strstr(path, wanted);
+}
+
 static int sync_file(long call, int file) {
-    if (world && world->syncs_that_fail > 0) {
+    if (world && world->syncs_that_fail > 0 && is_meant(file)) {
         world->syncs_that_fail -= 1;
         errno = EIO;
         return -1;

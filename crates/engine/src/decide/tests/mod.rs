@@ -2,6 +2,7 @@
 
 mod bounds;
 mod brief;
+mod live;
 mod refusals;
 mod schedules;
 mod second_thoughts;

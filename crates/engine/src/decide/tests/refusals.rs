@@ -77,7 +77,7 @@ fn unknown_and_missing_keys() {
         description: ==> descripton:
         3: the file has no key `descripton`; did you mean `description`?
         name: Good ==> title: Good\nname: x
-        1: the file has no key `title`; it is one of name, version, description, trigger, context_requirements, actions, rollback
+        1: the file has no key `title`; it is one of name, version, description, trigger, context_requirements, actions, rollback, cacao
         name: Good\n ==>
         1: `name` is missing
         version: "1.0" ==> version: 1.0

@@ -30,10 +30,10 @@ fn a_false_positive_takes_everything_back_the_latest_first() {
                 1 hold 1/block 203.0.113.9 until 3601 durable
                 1 ask 1/decoy until 301: Decoy for 203.0.113.9?
                 3 run 1/a rolled back (bob judged the threat {judged}): slow released; block released; decoy skipped (bob judged the threat {judged})
-                3 question 1/decoy withdrawn
+                3 question 1/decoy cancelled
                 3 let go 1/block 203.0.113.9 by bob: bob judged the threat {judged}
                 3 let go 1/slow 203.0.113.9 by bob: bob judged the threat {judged}
-                5 no: question 1/decoy is no longer open: it was withdrawn
+                5 no: question 1/decoy is no longer open: it was cancelled
                 6 no: containment 1/block holds nobody any more: bob released it
                 "
             ),
@@ -57,7 +57,7 @@ fn a_playbook_that_does_not_roll_back_keeps_what_it_holds_and_asks_no_more() {
         0 hold 1/slow 203.0.113.9 until 600 reflex
         0 ask 1/block until 300: Block 203.0.113.9?
         1 run 1/a ended: slow simulated; block skipped (bob judged the threat a false positive); decoy skipped (bob judged the threat a false positive)
-        1 question 1/block withdrawn
+        1 question 1/block cancelled
         3 run 1/a ended: slow released; block skipped (bob judged the threat a false positive); decoy skipped (bob judged the threat a false positive)
         3 let go 1/slow 203.0.113.9 by bob: by hand
         ",
@@ -83,7 +83,7 @@ fn a_release_by_hand_takes_the_run_back_and_it_does_not_come_again() {
         0 ask 1/block until 300: Block 203.0.113.9?
         1 no: there is no containment ?
         2 run 1/a rolled back (by hand): slow released; block skipped (by hand); decoy skipped (by hand)
-        2 question 1/block withdrawn
+        2 question 1/block cancelled
         2 let go 1/slow 203.0.113.9 by bob: by hand
         3 no: containment 1/slow holds nobody any more: bob released it
         6 run 1/a waits: slow simulated; block asked; decoy pending
@@ -155,11 +155,11 @@ fn two_threats_that_are_one_have_one_run() {
         1 ask 2/block until 301: Block 203.0.113.2?
         2 run 1/a ended: slow simulated; block skipped (its threat became one with 1, for which `a` runs already); decoy skipped (its threat became one with 1, for which `a` runs already)
         2 hold 1/slow 203.0.113.2 until 601 reflex
-        2 question 1/block withdrawn
+        2 question 1/block superseded
         6 run 1/a rolled back (ana judged the threat a false positive): slow released; block skipped (its threat became one with 1, for which `a` runs already); decoy skipped (its threat became one with 1, for which `a` runs already)
         6 let go 1/slow 203.0.113.2 by ana: ana judged the threat a false positive
         6 run 1/a rolled back (ana judged the threat a false positive): slow released; block skipped (ana judged the threat a false positive); decoy skipped (ana judged the threat a false positive)
-        6 question 1/block withdrawn
+        6 question 1/block cancelled
         6 let go 1/slow 203.0.113.1 by ana: ana judged the threat a false positive
         ",
     );
@@ -213,7 +213,7 @@ fn what_can_not_be_undone_stays_and_what_is_only_said_is_taken_back() {
         1 run 1/a waits: block asked; tell simulated; end_sessions simulated
         1 question 1/end_sessions approved by ana
         2 run 1/a rolled back (ana judged the threat benign): block skipped (ana judged the threat benign); tell released; end_sessions simulated
-        2 question 1/block withdrawn
+        2 question 1/block cancelled
         ",
     );
 }

@@ -45,7 +45,9 @@ fn a_no_ends_what_depends_on_it_and_is_not_asked_again() {
         0 ask 1/block until 300: Block 203.0.113.9?
         5 run 1/a ended: slow simulated; block denied (ana said no); decoy skipped (`block` was denied)
         5 question 1/block denied by ana
-        700 let go 1/slow 203.0.113.9: lease ended
+        700 hold 1/slow 203.0.113.9 until 850 probation watch
+        800 run 1/a ended: slow simulated; block denied (ana said no); decoy skipped (`block` was denied)
+        800 hold 1/slow 203.0.113.9 until 2000 durable
         900 run 1/a waits: slow simulated; block asked; decoy pending
         900 hold 1/slow 203.0.113.9 until 1500 reflex
         900 ask 1/block until 1200: Block 203.0.113.9?
@@ -67,7 +69,9 @@ fn refused_late_and_unknown_answers_run_nothing() {
         700 approve 2/block by ana
         701 tick
         702 approve 2/block by ana
-        90000 tick
+        851 tick
+        1000 tick
+        1150 tick
         90001 approve 2/block by ana
         90002 release 2/slow by ana
         ",
@@ -84,13 +88,15 @@ fn refused_late_and_unknown_answers_run_nothing() {
         400 hold 2/slow 203.0.113.10 until 1000 reflex
         400 ask 2/block until 700: Block 203.0.113.10?
         700 no: question 2/block could be answered until 2026-01-01T00:11:40Z
-        701 let go 1/slow 203.0.113.9: lease ended
+        701 hold 1/slow 203.0.113.9 until 851 probation watch
         701 run 2/a ended: slow simulated; block denied (nobody answered within 300 s); decoy skipped (`block` was denied)
-        701 question 2/block timed out
+        701 question 2/block expired
         702 no: question 2/block is no longer open: nobody answered until 2026-01-01T00:11:40Z
-        90000 let go 2/slow 203.0.113.10: lease ended
+        851 healed 1/slow 203.0.113.9: would have held 851 s, renewed 0 times, the attack came back 0 times
+        1000 hold 2/slow 203.0.113.10 until 1150 probation watch
+        1150 healed 2/slow 203.0.113.10: would have held 750 s, renewed 0 times, the attack came back 0 times
         90001 no: question 2/block is no longer open: nobody answered until 2026-01-01T00:11:40Z
-        90002 no: containment 2/slow holds nobody any more: its lease ended at 2026-01-01T00:16:40Z
+        90002 no: containment 2/slow holds nobody any more: its lease ended at 2026-01-01T00:19:10Z
         ",
     );
 }
@@ -108,7 +114,7 @@ fn nobody_answers_and_the_answer_is_no() {
         0 run 1/a waits: block asked
         0 ask 1/block until 60: Block 203.0.113.9?
         60 run 1/a ended: block denied (nobody answered within 60 s)
-        60 question 1/block timed out
+        60 question 1/block expired
         ",
     );
 }
@@ -129,14 +135,14 @@ fn nobody_answers_and_it_is_asked_once_more() {
         0 run 1/a waits: block asked
         0 ask 1/block until 60: Block 203.0.113.9?
         70 run 1/a waits: block asked
-        70 question 1/block timed out
+        70 question 1/block expired
         70 ask 1/block urgently until 130: Block 203.0.113.9?
         100 run 2/a waits: block asked
         100 ask 2/block until 160: Block 203.0.113.10?
         130 run 1/a ended: block denied (nobody answered within 60 s, though it was asked twice)
-        130 question 1/block timed out
+        130 question 1/block expired
         160 run 2/a waits: block asked
-        160 question 2/block timed out
+        160 question 2/block expired
         160 ask 2/block urgently until 220: Block 203.0.113.10?
         170 run 2/a ended: block simulated
         170 question 2/block approved by ana
@@ -168,15 +174,15 @@ fn nobody_answers_and_only_a_critical_threat_is_acted_upon() {
         4 run 4/a waits: block asked
         4 ask 4/block until 64: Block 203.0.113.12?
         80 run 1/a ended: block simulated
-        80 question 1/block timed out
+        80 question 1/block expired
         80 hold 1/block 203.0.113.9 until 3680 durable
         80 run 2/a ended: block denied (nobody answered within 60 s, and the threat is not critical)
-        80 question 2/block timed out
+        80 question 2/block expired
         80 run 3/a ended: block simulated
-        80 question 3/block timed out
+        80 question 3/block expired
         80 hold 3/block 203.0.113.11 until 3680 durable
         80 run 4/a ended: block refused (address 203.0.113.12 is protected, for it is ours)
-        80 question 4/block timed out
+        80 question 4/block expired
         ",
     );
 }
@@ -218,8 +224,9 @@ fn the_blast_radius_is_spent_and_comes_back_after_an_hour() {
         2 threat guess medium 0.9 ip=203.0.113.3 id=3
         3 threat guess medium 0.9 ip=203.0.113.1 id=4
         4 threat guess medium 0.9 ip=203.0.113.3 id=3 detections=2
+        400 tick
         3601 threat guess medium 0.9 ip=203.0.113.3 id=3 detections=2
-        3602 threat guess medium 0.9 ip=203.0.113.3 id=3 detections=3
+        4001 threat guess medium 0.9 ip=203.0.113.3 id=3 detections=3
         ",
     );
     let runs: Vec<_> = got.lines().filter(|l| l.contains(" run ")).collect();
@@ -228,12 +235,22 @@ fn the_blast_radius_is_spent_and_comes_back_after_an_hour() {
         [
             "0 run 1/a waits: slow simulated; block asked; decoy pending",
             "1 run 2/a waits: slow simulated; block asked; decoy pending",
-            "2 run 3/a ended: slow refused (the blast radius is spent: 2 of 2 entities were touched within the hour); \
-             block skipped (`slow` was refused); decoy skipped (`block` was left out)",
+            "2 run 3/a waits: slow asked; block pending; decoy pending",
             "3 run 4/a waits: slow simulated; block asked; decoy pending",
-            "3602 run 3/a waits: slow simulated; block asked; decoy pending",
+            "400 run 1/a ended: slow simulated; block denied (nobody answered within 300 s); \
+             decoy skipped (`block` was denied)",
+            "400 run 2/a ended: slow simulated; block denied (nobody answered within 300 s); \
+             decoy skipped (`block` was denied)",
+            "400 run 3/a ended: slow denied (nobody answered within 300 s); block skipped (`slow` was denied); \
+             decoy skipped (`block` was left out)",
+            "400 run 4/a ended: slow simulated; block denied (nobody answered within 300 s); \
+             decoy skipped (`block` was denied)",
+            "4001 run 3/a waits: slow simulated; block asked; decoy pending",
         ]
     );
+    let asked = "2 ask 3/slow until 302: May `slow` (firewall_rule) be done on 203.0.113.3 for 600 s? It is asked because \
+                 the blast radius is spent: 2 of 2 entities were touched within the hour.";
+    assert!(got.contains(asked), "{got}");
 }
 
 #[test]
@@ -270,7 +287,7 @@ fn a_lease_longer_than_the_policy_allows_is_refused() {
 }
 
 #[test]
-fn a_lease_ends_and_the_playbook_runs_again_only_if_the_threat_goes_on() {
+fn it_heals_comes_back_for_longer_and_runs_again_only_if_the_threat_goes_on() {
     let text = GUESS.split("  - id: block").next().unwrap();
     check(
         &playbooks(&[text]),
@@ -281,13 +298,21 @@ fn a_lease_ends_and_the_playbook_runs_again_only_if_the_threat_goes_on() {
         600 tick
         601 threat guess medium 0.9 ip=203.0.113.9 detections=5
         602 threat guess medium 0.9 ip=203.0.113.9 detections=6
+        1802 tick
+        2102 tick
+        2102 threat guess medium 0.9 ip=203.0.113.9 detections=6
+        2103 threat guess medium 0.9 ip=203.0.113.9 detections=7
         ",
         "
         0 run 1/a ended: slow simulated
         0 hold 1/slow 203.0.113.9 until 600 reflex
-        600 let go 1/slow 203.0.113.9: lease ended
+        600 hold 1/slow 203.0.113.9 until 750 probation watch
         602 run 1/a ended: slow simulated
-        602 hold 1/slow 203.0.113.9 until 1202 reflex
+        602 hold 1/slow 203.0.113.9 until 1802 durable
+        1802 hold 1/slow 203.0.113.9 until 2102 probation watch
+        2102 healed 1/slow 203.0.113.9: would have held 2102 s, renewed 0 times, the attack came back 1 times
+        2103 run 1/a ended: slow simulated
+        2103 hold 1/slow 203.0.113.9 until 2703 reflex
         ",
     );
 }

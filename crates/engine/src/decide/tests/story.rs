@@ -2,17 +2,21 @@
 //!
 //! A line is a time in seconds and one of: `threat BRIEF`, `approve|deny NAME by WHO [to OTHER-PLAN]`,
 //! `verdict THREAT WORD by WHO`, `release NAME by WHO`, `merge THREAT into THREAT`, `close THREAT`, `protect NET`,
-//! `tick`. A NAME is `THREAT/ACTION`, or `THREAT/PLAYBOOK.ACTION` where several playbooks have the action.
+//! `tick`, `live VERB…`, `operators ADDRESS…`, `start PLAYBOOK THREAT by WHO`. What came of an order is
+//! `done NAME [but CRITERION]`, `undone NAME`, `fail NAME for good|now`, `lost NAME` (nobody can tell),
+//! `resolve NAME yes|no by WHO`; it is the oldest order for that action. A NAME is `THREAT/ACTION`, or `THREAT/PLAYBOOK.ACTION` where several playbooks have the action.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use vertice_model::{
-    ContainmentId, ContainmentState, Principal, QuestionId, QuestionState, RunState, ThreatId, ThreatState, Timestamp,
+    Action, ContainmentId, ContainmentState, FirewallRule, FirewallVerdict, Hold, Order, OrderId, Outcome, Principal,
+    QuestionId, QuestionState, Receipt, RunId, RunState, StepState, Task, ThreatId, ThreatState, Timestamp,
     VerdictKind,
 };
 
 use super::brief::{start, threat};
 use crate::content::ContentFile;
+use crate::decide::verb::Verb;
 use crate::decide::{Answer, Change, Playbooks, Policy, Protected, Responses, Whom, cases};
 
 /// Slow down by itself; ask about a block; after that, ask about a decoy.
@@ -88,6 +92,9 @@ pub(super) struct Teller<'p> {
     threats: BTreeMap<ThreatId, String>,
     questions: BTreeMap<String, (QuestionId, String)>,
     containments: BTreeMap<String, ContainmentId>,
+    pub(super) orders: Vec<(String, Order)>,
+    lost: BTreeMap<String, OrderId>,
+    runs: BTreeSet<RunId>,
     ids: Vec<(String, String)>,
 }
 
@@ -100,6 +107,9 @@ impl<'p> Teller<'p> {
             threats: BTreeMap::new(),
             questions: BTreeMap::new(),
             containments: BTreeMap::new(),
+            orders: Vec::new(),
+            lost: BTreeMap::new(),
+            runs: BTreeSet::new(),
             ids: Vec::new(),
         }
     }
@@ -130,6 +140,12 @@ impl<'p> Teller<'p> {
                 }
                 Ok(self.responses.consider(now, &threat, self.playbooks, &self.policy))
             }
+            [word @ ("approve" | "deny"), name, "by", who, "(link)"] => {
+                let (question, plan_digest) = self.questions[*name].clone();
+                let by = by(&format!("{who} (link)"));
+                let answer = Answer { question, approve: *word == "approve", plan_digest: &plan_digest, by: &by };
+                self.responses.answer(now, answer, &self.policy).map_err(|e| e.to_string())
+            }
             [word @ ("approve" | "deny"), name, "by", who, other @ ..] => {
                 let unknown = || (QuestionId::derive("unknown"), String::new());
                 let (question, digest) = self.questions.get(*name).cloned().unwrap_or_else(unknown);
@@ -143,17 +159,18 @@ impl<'p> Teller<'p> {
                     "benign" => VerdictKind::Benign,
                     _ => VerdictKind::FalsePositive,
                 };
-                Ok(self.responses.verdict(now, ThreatId::derive(name), verdict, &by(who)))
+                Ok(self.responses.verdict(now, ThreatId::derive(name), verdict, &by(who), &self.policy))
             }
             ["release", name, "by", who] => {
                 let unknown = || ContainmentId::derive("unknown");
                 let containment = self.containments.get(*name).copied().unwrap_or_else(unknown);
-                self.responses.release(now, containment, &by(who), "by hand").map_err(|e| e.to_string())
+                let released = self.responses.release(now, containment, &by(who), "by hand", &self.policy);
+                released.map_err(|e| e.to_string())
             }
             ["merge", from, "into", into] => {
                 let into = (ThreatId::derive(into), (*into).to_owned());
                 self.threats.insert(into.0, into.1);
-                Ok(self.responses.threat_merged(now, ThreatId::derive(from), into.0))
+                Ok(self.responses.threat_merged(now, ThreatId::derive(from), into.0, &self.policy))
             }
             ["protect", net] => {
                 let whom = Whom::Net(net.parse().expect("a range"));
@@ -161,6 +178,42 @@ impl<'p> Teller<'p> {
                 Ok(Vec::new())
             }
             ["tick"] => Ok(self.responses.expire(now, &self.policy)),
+            ["live", verbs @ ..] => {
+                self.policy.live = verbs.iter().map(|word| Verb::from_word(word).expect("a verb")).collect();
+                Ok(Vec::new())
+            }
+            ["operators", from @ ..] => {
+                self.responses.operators(&from.iter().map(|a| a.parse().expect("an address")).collect::<Vec<_>>());
+                Ok(Vec::new())
+            }
+            ["start", playbook, brief, "by", who] => {
+                let threat = threat(&format!("guess medium 0.9 ip=203.0.113.9 id={brief}"));
+                self.threats.insert(threat.threat_id, (*brief).to_owned());
+                let started = self.responses.start(now, &threat, playbook, self.playbooks, &self.policy, &by(who));
+                started.map_err(|e| e.to_string())
+            }
+            ["begun", name] => {
+                let order = self.orders.iter().find(|(of, _)| of == name).expect("an order").1.order_id;
+                assert_eq!(self.responses.awaited(order), Some(false));
+                self.responses.begun(order);
+                assert_eq!(self.responses.awaited(order), Some(true));
+                Ok(Vec::new())
+            }
+            ["done", name, but @ ..] => Ok(self.receipt(now, name, Task::Apply, Outcome::Done, but.last().copied())),
+            ["undone", name] => Ok(self.receipt(now, name, Task::Undo, Outcome::Done, None)),
+            ["fail", name, "for", how] => {
+                let task = self.orders.iter().find(|(of, _)| of == name).expect("an order").1.task;
+                let outcome = Outcome::Failed { reason: "nft is busy".to_owned(), retry: *how == "now" };
+                Ok(self.receipt(now, name, task, outcome, None))
+            }
+            ["lost", name] => {
+                let outcome = Outcome::Unknown { reason: "we were killed".to_owned() };
+                Ok(self.receipt(now, name, Task::Apply, outcome, None))
+            }
+            ["resolve", name, word, "by", who] => {
+                let order = self.lost.get(*name).copied().unwrap_or_else(|| OrderId::derive("unknown"));
+                Ok(self.responses.resolve(now, order, *word == "yes", &by(who), &self.policy))
+            }
             _ => panic!("{what} is no line of a story"),
         };
         // Whatever happened, what is kept can be written down and read again.
@@ -172,11 +225,29 @@ impl<'p> Teller<'p> {
         }
     }
 
+    /// What came of the oldest order for this.
+    fn receipt(&mut self, now: Timestamp, name: &str, task: Task, outcome: Outcome, but: Option<&str>) -> Vec<Change> {
+        let found = self.orders.iter().position(|(of, order)| of == name && order.task == task);
+        let (_, order) = self.orders.remove(found.unwrap_or_else(|| panic!("no {task:?} of {name} was ordered")));
+        if matches!(outcome, Outcome::Unknown { .. }) {
+            self.lost.insert(name.to_owned(), order.order_id);
+        }
+        let criteria = order.success_criteria.iter().map(|c| (c.clone(), Some(c.as_str()) != but)).collect();
+        let receipt = Receipt { order_id: order.order_id, outcome, criteria, note: "seen".to_owned() };
+        let changes = self.responses.receive(now, &receipt, &self.policy);
+        assert_eq!(self.responses.awaited(order.order_id), None);
+        assert_eq!(self.responses.receive(now, &receipt, &self.policy), [], "a second receipt changes nothing");
+        changes
+    }
+
     fn say(&mut self, change: &Change) -> String {
         let since = |at: Timestamp| at.micros_since(start()) / 1_000_000;
         match change {
             Change::Run(run) => {
-                assert!(!run.success && run.simulated && run.actions_executed == 0, "nothing is ever reported as done");
+                self.runs.insert(run.run_id);
+                let done = run.steps.iter().filter(|s| s.state == StepState::Done).count();
+                assert!(run.actions_executed as usize >= done);
+                assert!(!run.simulated || (!run.success && run.actions_executed == 0), "simulated is never done");
                 let state = match run.state {
                     RunState::Refused => "refused",
                     RunState::Waiting => "waits",
@@ -196,32 +267,67 @@ impl<'p> Teller<'p> {
                 self.questions.insert(name.clone(), (question.question_id, question.plan_digest.clone()));
                 let by = question.answered.as_ref().map_or(String::new(), |(by, _)| format!(" by {by}"));
                 match question.state {
-                    QuestionState::Waiting => {
+                    QuestionState::Pending if !question.approvals.is_empty() => {
+                        let yes: Vec<_> = question.approvals.iter().map(|(who, _)| who.to_string()).collect();
+                        format!("question {name} has {} of {}", yes.join(", "), question.approvals_needed)
+                    }
+                    QuestionState::Pending => {
                         let urgent = if question.urgent { " urgently" } else { "" };
                         format!("ask {name}{urgent} until {}: {}", since(question.expires_at), question.prompt)
                     }
                     QuestionState::Approved => format!("question {name} approved{by}"),
                     QuestionState::Denied => format!("question {name} denied{by}"),
-                    QuestionState::TimedOut => format!("question {name} timed out"),
-                    QuestionState::Withdrawn => format!("question {name} withdrawn"),
+                    QuestionState::Expired => format!("question {name} expired"),
+                    QuestionState::Superseded => format!("question {name} superseded"),
+                    QuestionState::Cancelled => format!("question {name} cancelled"),
                 }
             }
             Change::Containment(held) => {
-                assert!(held.simulated);
                 let name = self.name(held.threat_id, &held.playbook_id, &held.action_id);
                 self.ids.push((held.containment_id.to_string(), name.clone()));
                 self.containments.insert(name.clone(), held.containment_id);
                 match &held.state {
                     ContainmentState::Active => {
-                        let stage = serde_json::to_string(&held.stage).unwrap();
+                        let word = |what: serde_json::Value| what.as_str().unwrap_or_default().to_owned();
+                        let stage = word(serde_json::to_value(held.stage).unwrap());
+                        let hold = match held.hold {
+                            Hold::Full => String::new(),
+                            less => format!(" {}", word(serde_json::to_value(less).unwrap())),
+                        };
                         let until = since(held.lease_until);
-                        format!("hold {name} {} until {until} {}", held.entity, stage.trim_matches('"'))
+                        format!("hold {name} {} until {until} {stage}{hold}", held.entity)
                     }
-                    ContainmentState::Expired => format!("let go {name} {}: lease ended", held.entity),
+                    ContainmentState::Releasing { by, reason, .. } => {
+                        format!("letting go {name} {} by {by}: {reason}", held.entity)
+                    }
+                    ContainmentState::Expired => format!("healed {name} {}: {}", held.entity, held.note),
                     ContainmentState::Released { by, reason } => {
                         format!("let go {name} {} by {by}: {reason}", held.entity)
                     }
                 }
+            }
+            Change::Act(order) => {
+                let by = order.by().to_string();
+                let order = order.get().clone();
+                let playbook = self.playbooks.iter().next().map_or("", |p| p.id()).to_owned();
+                let name = self.name(order.threat_id, &playbook, &order.action_id);
+                let task = match order.task {
+                    Task::Apply => "do",
+                    Task::Undo => "undo",
+                };
+                let what = match &order.action {
+                    Action::FirewallRule(FirewallRule { rule: FirewallVerdict::Block, .. }) => "block".to_owned(),
+                    Action::FirewallRule(FirewallRule {
+                        rule: FirewallVerdict::RateLimit { count, per_s }, ..
+                    }) => {
+                        format!("let through {count} in {per_s} s")
+                    }
+                    other => other.verb().to_owned(),
+                };
+                let until = order.until.map_or(String::new(), |at| format!(" until {}", since(at)));
+                let again = if order.attempt > 1 { format!(", try {}", order.attempt) } else { String::new() };
+                self.orders.push((name.clone(), order));
+                format!("{task} {name}: {what}{until} (yes by {by}{again})")
             }
         }
     }
@@ -234,6 +340,9 @@ impl<'p> Teller<'p> {
 
     /// Ids as the story calls them.
     fn named(&self, mut text: String) -> String {
+        for run in self.runs.iter() {
+            text = text.replace(&run.to_string(), "RUN");
+        }
         for (id, name) in &self.ids {
             text = text.replace(id, name);
         }

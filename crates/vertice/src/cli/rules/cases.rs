@@ -83,10 +83,10 @@ pub fn run(arguments: &Arguments, out: &mut Out) -> Result<()> {
     tally.end(out)
 }
 
-/// The cases beside a rule file.
-fn beside(rule: &Path) -> Result<Option<ContentFile>> {
-    let Some(name) = rule.file_name() else { return Ok(None) };
-    let path = rule.with_file_name("cases").join(name);
+/// The cases beside a file.
+pub fn beside(file: &Path) -> Result<Option<ContentFile>> {
+    let Some(name) = file.file_name() else { return Ok(None) };
+    let path = file.with_file_name("cases").join(name);
     if !path.is_file() {
         return Ok(None);
     }

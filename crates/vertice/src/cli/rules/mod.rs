@@ -23,6 +23,7 @@ use super::records::{List, Paging, cell, confidence, confidence_cell, facts, ite
 use crate::config::Config;
 use crate::content;
 
+pub use cases::beside;
 pub use check::checked;
 pub use told::source_words;
 
@@ -97,7 +98,7 @@ pub fn run(verb: Verb, client: &Client, config: impl FnOnce() -> Result<Config>,
 }
 
 /// What would be in force with these arguments: what is built in, what the configuration names, and what they add.
-fn loaded(config: &Config, more: &ContentArguments) -> Result<Vec<ContentFile>> {
+pub fn loaded(config: &Config, more: &ContentArguments) -> Result<Vec<ContentFile>> {
     let mut config = config.clone();
     more.over(&mut config);
     content::gather(&config.content.dirs, &config.content.rules)
@@ -126,7 +127,7 @@ pub fn content_files(kind: &str, paths: &[PathBuf]) -> Result<Vec<ContentFile>> 
 }
 
 /// Those of the files that are of this kind.
-fn of_kind(files: Vec<ContentFile>, kind: &str) -> impl Iterator<Item = ContentFile> {
+pub fn of_kind(files: Vec<ContentFile>, kind: &str) -> impl Iterator<Item = ContentFile> {
     files.into_iter().filter(move |file| file.path.split(['/', ':']).next() == Some(kind))
 }
 
@@ -144,7 +145,7 @@ fn with_mappings(rules: Vec<ContentFile>, loaded: Vec<ContentFile>) -> Result<Co
 }
 
 /// A path as a person knows it, without the kind before it.
-fn shown_path(path: &str) -> &str {
+pub fn shown_path(path: &str) -> &str {
     path.split_once(':').map_or(path, |(_, path)| path)
 }
 

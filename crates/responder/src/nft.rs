@@ -1,1 +1,0 @@
-//! To be written: the one nftables table of ours.
