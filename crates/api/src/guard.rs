@@ -89,10 +89,11 @@ pub(crate) async fn admit(State(inner): State<Arc<Inner>>, mut request: Request,
 
 fn judge(inner: &Inner, request: &Request) -> Result<Admitted, Problem> {
     let access = &inner.api.access;
-    if access.loopback {
+    let path = request.uri().path();
+    // A link is followed from anywhere, through a proxy too; a page that could misuse it would need its token.
+    if access.loopback && !is_link(path) {
         from_this_machine(request)?;
     }
-    let path = request.uri().path();
     let for_bouncers = is_for_bouncers(path);
     let holder = match presented(request.headers()) {
         Err(problem) => return Err(if for_bouncers { no_bouncer() } else { problem }),
@@ -131,7 +132,11 @@ pub(crate) fn is_for_bouncers(path: &str) -> bool {
 /// What even those without a key may ask for everywhere: whether the process lives, and what a link leads to, whose
 /// token is a key by itself.
 fn needs_no_key(path: &str) -> bool {
-    path == "/health" || path.starts_with("/approve/")
+    path == "/health" || is_link(path)
+}
+
+fn is_link(path: &str) -> bool {
+    path.starts_with("/approve/")
 }
 
 fn decisions_only(name: &str) -> Problem {

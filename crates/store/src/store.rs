@@ -321,6 +321,16 @@ impl Store {
         readers.with(|db| records::list(db, readers.place("record"), Some(kind), filter, page))
     }
 
+    /// The records of a kind in a state that are about an entity, by their id; at most [`limits::PAGE_ROWS_MAX`]. Takes
+    /// as long as there are records of that kind about it, however many others there are.
+    ///
+    /// # Errors
+    /// When a row is damaged.
+    pub fn about(&self, kind: RecordKind, entity: &str, state: &str) -> Result<Vec<StoredRecord>, ReadError> {
+        let readers = &self.0.readers;
+        readers.with(|db| records::about(db, readers.place("record"), kind, entity, state))
+    }
+
     /// How many records of a kind there are.
     ///
     /// # Errors

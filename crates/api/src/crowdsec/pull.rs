@@ -12,6 +12,10 @@ use super::standing::{self, Changed};
 use super::{Decision, Standing};
 use crate::limits;
 use crate::problem::Problem;
+use crate::read::parse;
+
+/// The state of containments that hold.
+const ACTIVE: &str = "active";
 
 /// What changed since a bouncer last asked.
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, utoipa::ToSchema)]
@@ -93,7 +97,7 @@ pub(crate) fn decisions(standing: &Standing, now: Timestamp) -> Vec<Decision> {
 /// When the store can not be read.
 pub(crate) fn all_standing(store: &Store, now: Timestamp) -> Result<Standing, Problem> {
     let mut standing = Standing::new();
-    let filter = Filter { state: Some("active".to_owned()), ..Filter::default() };
+    let filter = Filter { state: Some(ACTIVE.to_owned()), ..Filter::default() };
     let read = each(store, &filter, None, |containment| standing::add(&mut standing, &containment, now))?;
     if read.is_full() {
         tracing::warn!("more containments hold than bouncers are told of ({})", limits::DECISION_RECORDS_MAX);
@@ -112,9 +116,9 @@ pub(crate) fn standing_of(
 ) -> Result<Standing, Problem> {
     let mut standing = Standing::new();
     for address in addresses {
-        let filter =
-            Filter { state: Some("active".to_owned()), entity: Some(address.to_string()), ..Filter::default() };
-        each(store, &filter, None, |containment| standing::add(&mut standing, &containment, now))?;
+        for record in store.about(RecordKind::Containment, &address.to_string(), ACTIVE)? {
+            standing::add(&mut standing, &parse(&record)?, now);
+        }
     }
     Ok(standing)
 }
@@ -151,7 +155,7 @@ fn each(
         let page = Page { after: read.last, limit: vertice_store::limits::PAGE_ROWS_MAX, descending: false };
         let records: Vec<StoredRecord> = store.list(RecordKind::Containment, filter, page)?;
         for record in &records {
-            take(crate::read::parse(record)?);
+            take(parse(record)?);
             read.last = Some(record.effect);
         }
         read.records += records.len();

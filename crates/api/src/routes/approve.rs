@@ -7,8 +7,7 @@ use axum::body::Body;
 use axum::extract::Path;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use vertice_engine::decide::verb::Verb;
-use vertice_model::{OnTimeout, Principal, Question, Run, Step, Threat, Timestamp};
+use vertice_model::{OnTimeout, Principal, Question, QuestionState, Run, Step, Threat, Timestamp};
 use vertice_store::RecordKind;
 
 use super::decisions::{Answer, give, void};
@@ -17,6 +16,9 @@ use crate::page::Html;
 use crate::problem::Problem;
 use crate::read::Shared;
 use crate::{Link, LinkError, limits};
+
+/// What follows the name of who answered by a link; the engine takes them for the one they are all the same.
+const BY_LINK: &str = " (link)";
 
 /// What is asked, and what an answer would do. Opening it answers nothing.
 #[utoipa::path(get, path = "/approve/{token}", operation_id = "show_question", tag = "defense",
@@ -70,20 +72,28 @@ async fn answered(api: &Shared, token: &str, body: Body) -> Result<Told, Told> {
             return Err(Told::new(StatusCode::UNPROCESSABLE_ENTITY, "That was no answer", text));
         }
     };
-    let by = Principal(format!("{} (link)", asked.link.approver));
+    let by = Principal(format!("{}{BY_LINK}", asked.link.approver));
     let answer = Answer { approve, plan_digest: asked.link.digest };
-    let (judged, _) = give(api, &asked.question, &answer, by.clone()).await?;
-    let (heading, what) = match (approve, asked.question.simulated) {
-        (true, false) => ("Approved", "The plan goes ahead."),
-        (true, true) => ("Approved", "The action is recorded as simulated; nothing is done."),
-        (false, _) => ("Denied", "The action, and those that depend on it, do not happen."),
-    };
-    if judged {
-        Ok(Told::new(StatusCode::OK, heading, &format!("{what} Answered by {by}. You can close this page.")))
-    } else {
+    let (judged, question) = give(api, &asked.question, &answer, by.clone()).await?;
+    if !judged {
         let text = format!("Your answer is kept, and the engine has yet to come to it. Answered by {by}.");
-        Ok(Told::new(StatusCode::ACCEPTED, "Your answer is kept", &text))
+        return Ok(Told::new(StatusCode::ACCEPTED, "Your answer is kept", &text));
     }
+    let (heading, what) = if question.state == QuestionState::Pending {
+        ("Your yes is counted", format!("{} have said yes; the plan waits for the others.", so_far(&question)))
+    } else if !approve {
+        ("Denied", "The action, and those that depend on it, do not happen.".to_owned())
+    } else if question.simulated {
+        ("Approved", "The action is recorded as simulated; nothing is done.".to_owned())
+    } else {
+        ("Approved", "The plan goes ahead.".to_owned())
+    };
+    Ok(Told::new(StatusCode::OK, heading, &format!("{what} Answered by {by}. You can close this page.")))
+}
+
+/// How many of the people who are needed have said yes.
+fn so_far(question: &Question) -> String {
+    format!("{} of {} people", question.approvals.len(), question.approvals_needed)
 }
 
 /// A question that a link is about.
@@ -116,7 +126,7 @@ impl Asked {
         let Some(step) = step.filter(|_| run.plan_digest == link.digest) else { return Err(other_plan()) };
         let threat = api.get(RecordKind::Threat, &question.threat_id.to_string()).await.ok();
         let answer = Answer { approve: false, plan_digest: link.digest.clone() };
-        let closed = void(&question, &answer, now);
+        let closed = void(&question, &answer, now).or_else(|| already_said(&question, &link.approver));
         Ok(Asked { link, question, step, threat, now, closed })
     }
 
@@ -166,14 +176,18 @@ impl Asked {
         let parameters: Vec<String> = step.parameters.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let touches: Vec<String> = step.touches.iter().map(|e| format!("{} {e}", e.kind())).collect();
         let lease = step.lease_s.map_or("over at once".to_owned(), lasting);
-        let risk = Verb::from_word(&step.action_type).map_or("unknown", |verb| verb.declares().risk.as_str());
+        let needed = match question.approvals_needed {
+            0 | 1 => "one yes".to_owned(),
+            _ => format!("{}, and no no", so_far(question)),
+        };
         let facts = [
             ("Action", format!("{} ({})", step.action_id, step.action_type)),
             ("Parameters", parameters.join(", ")),
             ("Touches", if touches.is_empty() { "nobody".to_owned() } else { touches.join(", ") }),
             ("For", lease),
             ("Undone by", step.inverse.clone()),
-            ("Risk", risk.to_owned()),
+            ("Risk", question.risk.clone()),
+            ("It takes", needed),
             ("Playbook", question.playbook_id.clone()),
             ("Threat", threat.as_ref().map_or(question.threat_id.to_string(), |t| t.title.clone())),
         ];
@@ -182,6 +196,17 @@ impl Asked {
         });
         html.raw("</dl>\n")
     }
+}
+
+/// That somebody has said yes before, where one yes is not enough.
+fn already_said(question: &Question, approver: &Principal) -> Option<String> {
+    let same = |who: &Principal| who.0.strip_suffix(BY_LINK).unwrap_or(&who.0) == approver.0;
+    let (_, at) = question.approvals.iter().find(|(who, _)| same(who))?;
+    Some(format!(
+        "you said yes at {}; {} have, and the plan waits for the others",
+        to_the_second(*at),
+        so_far(question)
+    ))
 }
 
 /// What became of it, in a few words.

@@ -191,7 +191,7 @@ fn hostile() -> (Question, Run) {
         "threat_id": "00000000-0000-0000-0000-00000000000c", "playbook_id": evil, "action_id": evil,
         "action_type": evil, "prompt": evil, "severity": "high", "plan_digest": "d", "simulated": false,
         "urgent": true, "on_timeout": "escalate", "asked_at": START, "expires_at": "2026-03-02T00:00:00Z",
-        "state": "waiting", "answered": null,
+        "state": "pending", "answered": null,
     });
     let run = json!({
         "run_id": "00000000-0000-0000-0000-00000000000b", "playbook_id": evil, "playbook_version": "1",
@@ -224,6 +224,25 @@ async fn what_an_attacker_wrote_is_text() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn where_several_must_say_yes_each_says_it_once() {
+    let rig = Rig::with(Setup { engine: false, ..Setup::default() });
+    let (question, run) = hostile();
+    let said = vec![(Principal("ana (link)".into()), START.parse::<Timestamp>().unwrap())];
+    let question = Question { approvals_needed: 2, approvals: said, risk: "high".into(), ..question };
+    let (ana, bob) = (path(&question, "ana"), path(&question, "bob"));
+    rig.publish(vec![Record::Question(question), Record::Run(run)]);
+    let end = rig.store.log_end();
+    let page = rig.get(&bob).await.text;
+    assert!(page.contains("<dt>It takes</dt><dd>1 of 2 people, and no no</dd>") && page.contains("<form"), "{page}");
+    assert!(page.contains("<dt>Risk</dt><dd>high</dd>"), "{page}");
+    for again in [rig.get(&ana).await, press(&rig, &ana, "answer=approve").await] {
+        assert!(again.text.contains("You said yes at 2026-03-01 12:00:00 UTC; 1 of 2 people have"), "{}", again.text);
+        assert!(!again.text.contains("<form"));
+    }
+    assert_eq!(rig.store.log_end(), end);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_link_needs_no_key_anywhere_and_opens_nothing_else() {
     let rig = Rig::with(Setup { engine: false, listener: "192.0.2.1:8000", ..Setup::default() });
     let (question, run) = hostile();
@@ -232,6 +251,17 @@ async fn a_link_needs_no_key_anywhere_and_opens_nothing_else() {
     assert_eq!(rig.get(&path).await.status, 200);
     assert_eq!(rig.get("/approve").await.status, 401);
     assert_eq!(rig.get("/api/v1/defense/approvals").await.status, 401);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_works_through_a_proxy_to_loopback() {
+    let (rig, questions) = asked().await;
+    // `null` is what browsers send from a page that gives no referrer.
+    for (question, origin) in questions.iter().zip(["https://soc.example", "null"]) {
+        let request = Request::post(path(question, "ana")).header("host", "127.0.0.1:8000").header("origin", origin);
+        let answer = rig.send(request.body(Body::from("answer=deny")).unwrap()).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+    }
 }
 
 #[test]

@@ -142,6 +142,24 @@ pub(crate) fn list(
     select(db, place, &sql, conditions.values)
 }
 
+/// The records of a kind in a state that are about an entity, by their id.
+pub(crate) fn about(
+    db: &Connection,
+    place: Place<'_>,
+    kind: RecordKind,
+    entity: &str,
+    state: &str,
+) -> Result<Vec<StoredRecord>, ReadError> {
+    // From what is about the entity to its records, and never the other way round.
+    let sql = "SELECT r.kind, r.key, r.position, r.idx, r.severity, r.state, r.rule_id, r.threat_id, r.at_us,
+                   r.checksum, r.json
+               FROM about a CROSS JOIN record r ON r.kind = a.kind AND r.key = a.key
+               WHERE a.entity = ? AND a.kind = ? AND r.state = ? ORDER BY a.key LIMIT ?";
+    let limit = signed(limits::PAGE_ROWS_MAX as u64);
+    let values = vec![entity.to_lowercase().into(), kind.code().into(), state.to_owned().into(), limit.into()];
+    select(db, place, sql, values)
+}
+
 fn select(db: &Connection, place: Place<'_>, sql: &str, values: Vec<Value>) -> Result<Vec<StoredRecord>, ReadError> {
     let mut after: Option<EffectId> = None;
     let at = |after: Option<EffectId>| match after {

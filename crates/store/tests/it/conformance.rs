@@ -172,6 +172,8 @@ fn lists_are_filtered_and_paged() {
         assert_eq!(count(Filter { severity_min: Some(Severity::High), ..filter() }), 20);
         assert_eq!(count(Filter { entity: Some("192.0.2.1".to_owned()), ..filter() }), 5);
         assert_eq!(count(Filter { entity: Some("WEB-1".to_owned()), ..filter() }), 50);
+        let about = |entity: &str, state: &str| store.about(RecordKind::Detection, entity, state).unwrap().len();
+        assert_eq!((about("192.0.2.1", ""), about("WEB-1", ""), about("192.0.2.1", "open")), (5, 50, 0));
         assert_eq!(count(Filter { rule_id: Some("rule-low".to_owned()), ..filter() }), 10);
         assert_eq!(count(Filter { threat_id: Some(ThreatId::derive("192.0.2.1")), ..filter() }), 5);
         assert_eq!(count(Filter { since: Some(Timestamp::from_seconds(101)), ..filter() }), 0);
