@@ -73,7 +73,7 @@ fn main() -> Result<()> {
 /// is built with.
 const BENCHES: [(&str, &str, &str); 4] = [
     ("append", "vertice-store", "quick"),
-    ("firewall", "vertice-responder", "quick"),
+    ("response", "vertice", "quick"),
     ("pipeline", "vertice", "quick"),
     ("sigma", "vertice-sigma", "release"),
 ];
