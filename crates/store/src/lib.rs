@@ -12,6 +12,8 @@
 //! suite. Reading functions block for as long as a disk takes, so async code calls them through
 //! `spawn_blocking`.
 
+mod beside;
+mod bulk;
 mod chunk;
 mod directory;
 mod error;
@@ -25,7 +27,8 @@ mod store;
 mod types;
 mod writer;
 
-pub use chunk::in_shares;
+pub use bulk::UnderWay;
+pub use chunk::{PackedEvents, in_shares};
 pub use error::{Damage, FindError, OpenError, ReadError, Stopped, SubmitError};
 pub use record::RecordKind;
 pub use stats::{Histogram, StoreStats};

@@ -84,3 +84,7 @@ pub const DEMO_LINE_CHARS: usize = 120;
 /// By how much the threads that judge stand back behind those that accept (`nice`): when both want a processor, the
 /// kernel gives judging a tenth, so that it falls behind a flood and never stops.
 pub const JUDGING_NICE: i32 = 10;
+
+/// Longest that judging gives way to large bodies before it reads the log and before each row of it: while they come without a pause it is at
+/// work a seventh of the time. A stretch of eight full rows is then a second late, of the contract's five.
+pub const GIVE_WAY_MAX: std::time::Duration = std::time::Duration::from_millis(100);

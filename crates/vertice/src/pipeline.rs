@@ -128,6 +128,7 @@ impl Pipeline<'_> {
 
     /// Judges the next stretch of the log; false if there is none.
     fn stretch(&mut self, engine: &mut Engine) -> Result<bool> {
+        self.store.give_way(limits::GIVE_WAY_MAX);
         let inputs = self.store.read(engine.next(), limits::STRETCH_POSITIONS).context("reading the log")?;
         if inputs.is_empty() {
             return Ok(false);
@@ -137,6 +138,7 @@ impl Pipeline<'_> {
         for (stamp, input) in &inputs {
             effects.append(&mut match input {
                 Input::Events(events) => {
+                    self.store.give_way(limits::GIVE_WAY_MAX);
                     let screened = self.screen(engine.content(), *stamp, events);
                     engine.judge(*stamp, screened)
                 }

@@ -11,6 +11,7 @@ mod kill;
 #[cfg(test)]
 mod newcomer;
 #[cfg(test)]
+mod priority;
 mod process;
 #[cfg(test)]
 mod reload;
