@@ -12,7 +12,7 @@ use crate::harness::{Rig, START, Setup};
 async fn asked() -> (Rig, Vec<Value>) {
     let rig = Rig::new();
     rig.guess("203.0.113.1").await;
-    let page = rig.get("/api/v1/defense/approvals?state=waiting").await;
+    let page = rig.get("/api/v1/defense/approvals?state=pending").await;
     let questions = page.body["items"].as_array().unwrap().clone();
     assert!(questions.len() >= 2, "{}", page.text);
     (rig, questions)

@@ -62,7 +62,7 @@ async fn bad_parameters_are_named() {
         ("/api/v1/defense/detections?threat=abc", "too short"),
         ("/api/v1/defense/detections/abc", "too short"),
         ("/api/v1/defense/threats?state=closed", "state: \"closed\" is not known here; there are open"),
-        ("/api/v1/defense/approvals?state=asked", "state: \"asked\" is not known here; there are waiting"),
+        ("/api/v1/defense/approvals?state=asked", "state: \"asked\" is not known here; there are pending"),
         ("/api/v1/defense/containments?active=false", "active: only true"),
         ("/api/v1/defense/containments?active=true&state=active", "not both"),
         ("/api/v1/events?from=x", "from: \"x\" is no whole number"),

@@ -133,7 +133,7 @@ async fn runs_questions_and_containments_are_listed_by_threat() {
         let none = rig.get(&format!("{path}?limit=1000&cursor=999999.0")).await;
         assert_eq!((&none.body["items"], &none.body["next_cursor"]), (&json!([]), &Value::Null));
     }
-    let waiting = rig.get("/api/v1/defense/approvals?state=waiting").await;
+    let waiting = rig.get("/api/v1/defense/approvals?state=pending").await;
     assert!(waiting.body["items"].as_array().unwrap().iter().all(|q| q["state"] == json!("pending")));
     let simulated = rig.get("/api/v1/defense/responses").await.body["items"][0].clone();
     assert_eq!((&simulated["simulated"], &simulated["actions_executed"]), (&json!(true), &json!(0)));

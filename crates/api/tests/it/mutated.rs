@@ -42,7 +42,7 @@ async fn damaged_queries_are_answered() {
         ("/api/v1/defense/detections", "limit=2&cursor=9.3&order=desc&severity=high&since=2026-03-01T10:00:00Z"),
         ("/api/v1/defense/threats", "limit=2&cursor=9.3&order=asc&state=open&entity=203.0.113.1"),
         ("/api/v1/defense/responses", "limit=2&cursor=9.3&threat=00000000"),
-        ("/api/v1/defense/approvals", "limit=2&cursor=9.3&state=waiting"),
+        ("/api/v1/defense/approvals", "limit=2&cursor=9.3&state=pending"),
         ("/api/v1/defense/containments", "limit=2&cursor=9.3&active=true"),
         ("/api/v1/events", "from=1&limit=2"),
         ("/api/v1/rules", "limit=2&cursor=a"),
