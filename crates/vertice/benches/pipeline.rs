@@ -421,10 +421,10 @@ fn stages(dir: &Path) {
     };
     let screened: Vec<_> = inputs.iter().map(screen).collect();
     times.end("screen");
-    let effects: Vec<_> = screened.into_iter().map(|(stamp, screened)| engine.judge(stamp, screened)).collect();
+    let effects: Vec<_> = screened.into_iter().flat_map(|(stamp, screened)| engine.judge(stamp, screened)).collect();
     times.end("judge");
     let up_to = Position(engine.next().0 - 1);
-    store.project(up_to, &effects.concat()).expect("a store").wait().expect("space on the disk");
+    store.project(up_to, &effects).expect("a store").wait().expect("space on the disk");
     times.end("project");
     times.print(events.len());
 }
