@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use utoipa::IntoParams;
 
+use crate::ahead::Ahead;
 use crate::limits;
 use crate::problem::{Kind, Problem};
 
@@ -113,7 +114,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
             let detail = "the body must be JSON, with `Content-Type: application/json`";
             return Err(Problem::new(Kind::UnsupportedMedia, detail));
         }
-        let bytes = Receiving::new(limits::BODY_BYTES_MAX).receive(request.into_body()).await?.bytes;
+        let bytes = Receiving::new(limits::BODY_BYTES_MAX).receive(request.into_body()).await?.whole().into_owned();
         let value: serde_json::Value =
             serde_json::from_slice(&bytes).map_err(|e| Problem::bad_request(format!("the body is no JSON: {e}")))?;
         serde_json::from_value(value)
@@ -138,11 +139,67 @@ pub(crate) struct Receiving {
 }
 
 /// A body, and the memory it stands for.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Received {
-    pub(crate) bytes: Vec<u8>,
-    /// Given back when this goes.
-    memory: Option<OwnedSemaphorePermit>,
+    /// The shares that were handed on, in order.
+    shares: Vec<Bytes>,
+    /// What is behind them.
+    rest: Vec<u8>,
+    /// How many bytes all of it has.
+    length: usize,
+    /// Given back when this and whoever else holds it goes.
+    memory: Vec<Arc<OwnedSemaphorePermit>>,
+    /// KiB of it.
+    memory_kib: usize,
+}
+
+impl Received {
+    /// How long it is.
+    pub(crate) fn len(&self) -> usize {
+        self.length
+    }
+
+    /// Each of its pieces.
+    pub(crate) fn pieces(&self) -> impl Iterator<Item = &[u8]> {
+        self.shares.iter().map(|share| &**share).chain([&*self.rest])
+    }
+
+    /// All of it in one piece.
+    pub(crate) fn whole(&self) -> std::borrow::Cow<'_, [u8]> {
+        if self.shares.is_empty() {
+            return (&*self.rest).into();
+        }
+        self.pieces().collect::<Vec<_>>().concat().into()
+    }
+
+    fn put(&mut self, data: &[u8], memory: Option<&Arc<Semaphore>>) -> Result<(), Problem> {
+        self.length += data.len();
+        self.rest.extend_from_slice(data);
+        let Some(memory) = memory else { return Ok(()) };
+        let wanted = self.length.div_ceil(1_024);
+        let more = u32::try_from(wanted - self.memory_kib).unwrap_or(u32::MAX);
+        let permit = Arc::clone(memory).try_acquire_many_owned(more).map_err(|_| no_memory())?;
+        self.memory_kib = wanted;
+        match self.memory.last_mut().and_then(Arc::get_mut) {
+            Some(own) => own.merge(permit),
+            None => self.memory.push(Arc::new(permit)),
+        }
+        Ok(())
+    }
+
+    /// Hands on the whole lines of what is there.
+    async fn hand_on(&mut self, ahead: &mut Ahead, all: bool) -> Result<(), Problem> {
+        let end = if all { self.rest.len() } else { memchr::memrchr(b'\n', &self.rest).map_or(0, |at| at + 1) };
+        if end == 0 {
+            return Ok(());
+        }
+        let mut after = Vec::with_capacity(if all { 0 } else { 2 * limits::SHARE_BYTES });
+        after.extend_from_slice(&self.rest[end..]);
+        self.rest.truncate(end);
+        let share = Bytes::from(std::mem::replace(&mut self.rest, after));
+        self.shares.push(share.clone());
+        ahead.take(share, self.memory.last().cloned()).await
+    }
 }
 
 impl Receiving {
@@ -165,37 +222,47 @@ impl Receiving {
     /// # Errors
     /// When it is too large, too slow, or cut off, or when there is no memory for it now.
     pub(crate) async fn receive(self, body: Body) -> Result<Received, Problem> {
-        let whole = tokio::time::timeout(limits::BODY_TIME, self.frames(body));
+        self.receive_ahead(body, None).await
+    }
+
+    /// As [`Receiving::receive`]; of a large body each share is handed on as it comes.
+    ///
+    /// # Errors
+    /// As [`Receiving::receive`].
+    pub(crate) async fn receive_ahead(self, body: Body, ahead: Option<&mut Ahead>) -> Result<Received, Problem> {
+        let whole = tokio::time::timeout(limits::BODY_TIME, self.frames(body, ahead));
         whole.await.unwrap_or_else(|_| Err(too_slow(limits::BODY_TIME)))
     }
 
-    async fn frames(self, mut body: Body) -> Result<Received, Problem> {
+    async fn frames(self, mut body: Body, mut ahead: Option<&mut Ahead>) -> Result<Received, Problem> {
         if body.size_hint().lower() > self.max as u64 {
             self.drop_rest(&mut body, 0).await;
             return Err(self.too_large());
         }
-        let mut received = Received { bytes: Vec::new(), memory: None };
-        let mut held = 0;
+        let mut received = Received::default();
+        let expected = usize::try_from(body.size_hint().lower()).unwrap_or(0);
+        received.rest.reserve(expected.min(2 * limits::SHARE_BYTES));
         loop {
-            let Some(data) = data_of(&mut body).await? else { return Ok(received) };
-            if received.bytes.len() + data.len() > self.max {
-                let read = received.bytes.len() + data.len();
+            let Some(data) = data_of(&mut body).await? else { break };
+            if received.len() + data.len() > self.max {
+                let read = received.len() + data.len();
                 drop(received);
                 self.drop_rest(&mut body, read).await;
                 return Err(self.too_large());
             }
-            received.bytes.extend_from_slice(&data);
-            let wanted = received.bytes.len().div_ceil(1_024);
-            if let Some(memory) = &self.memory {
-                let more = u32::try_from(wanted - held).unwrap_or(u32::MAX);
-                let permit = Arc::clone(memory).try_acquire_many_owned(more).map_err(|_| no_memory())?;
-                held = wanted;
-                match &mut received.memory {
-                    Some(all) => all.merge(permit),
-                    none @ None => *none = Some(permit),
-                }
+            received.put(&data, self.memory.as_ref())?;
+            if let Some(ahead) = &mut ahead
+                && received.rest.len() >= limits::SHARE_BYTES
+            {
+                received.hand_on(ahead, false).await?;
             }
         }
+        if let Some(ahead) = ahead
+            && received.len() > limits::INLINE_BODY_BYTES
+        {
+            received.hand_on(ahead, true).await?;
+        }
+        Ok(received)
     }
 
     /// Reads what is left of a body that is too large, and drops it: a client that is still sending when the
@@ -262,7 +329,7 @@ mod tests {
         assert_eq!(memory.available_permits(), 1);
         assert_eq!(receive(2_000).await.unwrap_err().status, 503);
         drop(held);
-        assert_eq!(receive(3_072).await.unwrap().bytes.len(), 3_072);
+        assert_eq!(receive(3_072).await.unwrap().len(), 3_072);
         assert_eq!(memory.available_permits(), 3);
     }
 

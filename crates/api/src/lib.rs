@@ -6,6 +6,7 @@
 //! Nothing here changes the world or the engine's state: a handler reads the store, or appends an
 //! [`vertice_engine::Input`] to its log and waits until the engine has judged it.
 
+mod ahead;
 mod crowdsec;
 mod extract;
 mod guard;

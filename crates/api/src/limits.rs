@@ -43,6 +43,13 @@ pub const EVENT_BODIES_BYTES_MAX: usize = 8 * EVENT_BODY_BYTES_MAX;
 /// 16 KiB takes about a tenth of a millisecond, which is what a task may keep others waiting.
 pub const INLINE_BODY_BYTES: usize = 16 * 1024;
 
+/// Bytes of a body from which its lines are handed on before the rest is there: a thread works on as many for half a
+/// millisecond, and is woken in a thirtieth of that.
+pub const SHARE_BYTES: usize = vertice_store::limits::SHARE_BYTES;
+
+/// Most events of a body of whole lines: what an ordinary body may have, which is more than a sender has together.
+pub const WHOLE_LINES_MAX: u64 = EVENT_BODY_BYTES_MAX as u64 / 256;
+
 /// Most bytes of any other body. A note of 4,096 characters, each escaped, is the longest.
 pub const BODY_BYTES_MAX: usize = 64 * 1024;
 

@@ -198,7 +198,7 @@ fn records(ring: &Path) -> bool {
 }
 
 /// Ends what records into a ring, and waits until it has ended.
-fn end(ring: &Path) -> Result<(), Failure> {
+pub(crate) fn end(ring: &Path) -> Result<(), Failure> {
     let limit = Duration::from_millis(CAPTURE_STEP_MS * u64::from(CAPTURE_STEPS_MAX));
     for signal in [Signal::TERM, Signal::KILL] {
         let all = processes(ring)?;

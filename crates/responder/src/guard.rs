@@ -72,20 +72,20 @@ impl Guard {
     /// Why an action may not be carried out now; `None` if nothing speaks against it.
     #[must_use]
     pub fn forbids(&self, policy: &Policy, action: &Action) -> Option<String> {
-        forbids_on(&Machine::read(Path::new("/")), policy, action, || self.operators(policy))
+        forbids_on(&Machine::read(Path::new("/")), policy, action, || self.logins())
     }
 
-    pub(crate) fn operators(&self, policy: &Policy) -> Vec<IpAddr> {
+    fn logins(&self) -> Vec<Login> {
         let mut remembered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((deadline, logins)) = remembered.as_ref()
             && !deadline.over()
         {
-            return operators_among(logins, policy);
+            return logins.clone();
         }
         let logins = logins();
-        let operators = operators_among(&logins, policy);
-        *remembered = Deadline::after_ms(limits::LOGINS_FRESH_MS).ok().map(|deadline| (deadline, logins));
-        operators
+        let deadline = Deadline::after_ms(limits::LOGINS_FRESH_MS);
+        *remembered = deadline.ok().map(|deadline| (deadline, logins.clone()));
+        logins
     }
 }
 
@@ -98,14 +98,19 @@ pub fn forbids(policy: &Policy, action: &Action) -> Option<String> {
 /// From where operators are logged in on this machine now, whoever the policy protects beside them.
 #[must_use]
 pub fn operators() -> Vec<IpAddr> {
-    operators_among(&logins(), &Policy::default())
+    operators_of(&Policy::default())
+}
+
+/// From where they are, with the accounts that a policy protects.
+pub(crate) fn operators_of(policy: &Policy) -> Vec<IpAddr> {
+    operators_among(&logins(), policy)
 }
 
 fn forbids_on(
     machine: &Machine,
     policy: &Policy,
     action: &Action,
-    operators: impl FnOnce() -> Vec<IpAddr>,
+    logins: impl FnOnce() -> Vec<Login>,
 ) -> Option<String> {
     let place = action.place().filter(|host| machine.is(host));
     if let Some(why) = place.and_then(|host| forbids_place(machine, policy, host)) {
@@ -118,7 +123,12 @@ fn forbids_on(
     }
     // Hosts are named by their addresses too.
     let by_address = touched.iter().any(|e| e.name().parse::<IpAddr>().is_ok());
-    let logged_in = if by_address { operators() } else { Vec::new() };
+    let of_account = sessions_of(action);
+    let logins = if by_address || of_account.is_some() { logins() } else { Vec::new() };
+    if let Some(why) = of_account.and_then(|user| protected_session(policy, &logins, user)) {
+        return Some(why);
+    }
+    let logged_in = operators_among(&logins, policy);
     let mut now = Policy { protected: protected(machine), ..Policy::default() };
     now.protected
         .extend(logged_in.into_iter().map(|a| Protected { whom: Whom::Net(a.into()), why: OPERATOR.to_owned() }));
@@ -127,6 +137,22 @@ fn forbids_on(
         return Some(format!("host {us} is protected, for it is {THIS_MACHINE}"));
     }
     touched.iter().find_map(|entity| now.forbids(entity))
+}
+
+/// The account all of whose sessions an action ends.
+fn sessions_of(action: &Action) -> Option<&str> {
+    let Action::SessionTermination(a) = action else { return None };
+    a.user.as_deref().filter(|_| a.source_ip.is_none())
+}
+
+/// Why not all sessions of an account may end: one of them comes from where the policy protects, as an operator's does
+/// whose password somebody else has too.
+fn protected_session(policy: &Policy, logins: &[Login], user: &str) -> Option<String> {
+    let mut theirs = logins.iter().filter(|l| l.user.as_deref() == Some(user) && !l.address.is_loopback());
+    theirs.find_map(|login| {
+        let why = policy.forbids(&Entity::ip(&login.address.to_string())?)?;
+        Some(format!("a session of {user} is not ended, for {why}: tell the address whose sessions are to end"))
+    })
 }
 
 /// Why nothing may be done within this machine: a person protected it, by its name or one of its addresses.
@@ -171,7 +197,7 @@ fn logins() -> Vec<Login> {
 
 #[cfg(test)]
 mod tests {
-    use vertice_model::{FirewallRule, FirewallVerdict, KillProcess, Timestamp, ZoneIsolation};
+    use vertice_model::{FirewallRule, FirewallVerdict, KillProcess, SessionTermination, Timestamp, ZoneIsolation};
 
     use super::*;
 
@@ -204,7 +230,8 @@ mod tests {
     }
 
     fn check(policy: &Policy, action: &Action, expected: Option<&str>) {
-        let found = forbids_on(&machine(), policy, action, || vec![ip("198.51.100.4")]);
+        let ana = Login { user: Some("ana".into()), address: ip("198.51.100.4"), administers: true };
+        let found = forbids_on(&machine(), policy, action, || vec![ana]);
         match expected {
             Some(part) => assert!(found.as_ref().is_some_and(|f| f.contains(part)), "{action:?}: {found:?}"),
             None => assert_eq!(found, None, "{action:?}"),
@@ -245,6 +272,21 @@ mod tests {
         let net = Whom::Net("192.0.2.0/24".parse().unwrap());
         policy.protected.push(Protected { whom: net, why: "management".into() });
         check(&policy, &kill_on("192.0.2.7"), Some("management"));
+    }
+
+    #[test]
+    fn a_session_from_a_protected_network_is_not_ended_with_the_others() {
+        let net = Whom::Net("198.51.100.0/24".parse().unwrap());
+        let policy = Policy { protected: vec![Protected { whom: net, why: "management".into() }], ..Policy::default() };
+        let end = |user: &str, source_ip: Option<&str>| {
+            let (user, source_ip) = (Some(user.to_owned()), source_ip.map(ip));
+            Action::SessionTermination(SessionTermination { user, source_ip, target_host: None })
+        };
+        check(&Policy::default(), &end("ana", None), None);
+        check(&policy, &end("ana", None), Some("management: tell the address"));
+        check(&policy, &end("ana", Some("203.0.113.9")), None);
+        check(&policy, &end("ana", Some("198.51.100.4")), Some("management"));
+        check(&policy, &end("bob", None), None);
     }
 
     #[test]

@@ -47,7 +47,7 @@ fn whenever_the_process_is_killed_the_world_is_before_or_after_and_doing_it_agai
     rig.restart(settings.clone());
     let mut random = Random(4);
     let mut late = 0;
-    for round in 0..if long() { 100 } else { 4 } {
+    for round in 0..if long() { 30 } else { 4 } {
         for (order, count) in orders() {
             for (order, count) in [(order.clone(), count), (undo(&order), 0)] {
                 late += u32::from(killed(&rig, &settings, &order, Duration::from_millis(random.below(60) as u64)));

@@ -10,7 +10,7 @@ use vertice_model::{
 };
 use vertice_testkit::net::{Namespace, Star, missing};
 
-use crate::{Responder, Settings};
+use crate::{Responder, Settings, capture};
 
 /// Long enough for whatever is to come; nothing waits this long where all is well.
 pub(crate) const LONG: Duration = Duration::from_secs(10);
@@ -91,6 +91,16 @@ impl Rig {
     /// What nft lists on the router.
     pub(crate) fn ruleset(&self, what: &[&str]) -> String {
         self.star.router.run(|| nft(what))
+    }
+}
+
+impl Drop for Rig {
+    /// Recordings outlive whoever began them, and a test that failed too.
+    fn drop(&mut self) {
+        let folders = std::fs::read_dir(self.dir.path().join("captures")).into_iter().flatten().flatten();
+        for folder in folders {
+            let _ = capture::end(&folder.path().join("traffic.pcap"));
+        }
     }
 }
 

@@ -7,6 +7,8 @@
 //! once its sshd is gone, nothing leads to what else belonged to a session. `loginctl` is not asked: it would know
 //! the same scopes, and only where it runs.
 //!
+//! Without systemd, what left its session's processes and number behind before (a daemon) is not found.
+//!
 //! The session that Vertice itself was started from is refused before anything is touched. The account's other
 //! processes (services, jobs) are no sessions. With an address, connections where nobody has logged in yet end too.
 

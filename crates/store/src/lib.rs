@@ -15,6 +15,8 @@
 //! `spawn_blocking`.
 
 pub mod audit;
+mod beside;
+mod bulk;
 mod chunk;
 mod directory;
 mod error;
@@ -28,7 +30,8 @@ mod store;
 mod types;
 mod writer;
 
-pub use chunk::in_shares;
+pub use bulk::UnderWay;
+pub use chunk::{PackedEvents, in_shares};
 pub use error::{Damage, FindError, OpenError, ReadError, Stopped, SubmitError};
 pub use record::RecordKind;
 pub use stats::{Histogram, StoreStats};

@@ -5,11 +5,14 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
 use vertice_engine::{Effect, Input, Stamp};
 use vertice_model::{EffectId, Position, RawEvent, Timestamp};
 
+use crate::beside::Beside;
+use crate::bulk::{Bulk, UnderWay};
 use crate::directory::{self, Directory, Testimony};
 use crate::error::{Damage, FindError, OpenError, ReadError, Stopped, SubmitError};
 use crate::queue::{Append, Command, InputKind, Keep, Projection, Queue};
@@ -36,6 +39,7 @@ struct Shared {
     readers: Readers,
     stats: Arc<StoreStats>,
     news: Arc<News>,
+    bulk: Arc<Bulk>,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -86,13 +90,23 @@ impl Store {
             wal_bytes: options.wal_bytes,
             // What a process that was killed left there counts too.
             wal_used: std::fs::metadata(sqlite::wal_of(dir)).map_or(0, |m| m.len()),
+            beside: Beside::default(),
             owed: Vec::new(),
         };
         let thread = std::thread::Builder::new().name("store-writer".to_owned());
         let io = |source| OpenError::Io { doing: "starting the writer of", path: dir.to_owned(), source };
         let writer = Mutex::new(Some(thread.spawn(move || writer.run()).map_err(io)?));
         let readers = Readers::new(dir);
-        Ok(Store(Arc::new(Shared { dir: dir.to_owned(), clock, queue, readers, stats, news, writer })))
+        Ok(Store(Arc::new(Shared {
+            dir: dir.to_owned(),
+            clock,
+            queue,
+            readers,
+            stats,
+            news,
+            bulk: Arc::default(),
+            writer,
+        })))
     }
 
     /// Writes what waits, moves everything into the file, and lets go of the directory. Whoever comes
@@ -165,14 +179,14 @@ impl Store {
     }
 
     fn send(&self, submission: Submission) -> Result<Answer<Accepted>, SubmitError> {
-        let Submission { events, cursors, idempotency } = submission;
-        for event in &events {
-            fits("an event", event.line.len(), vertice_model::limits::RAW_EVENT_BYTES_MAX)?;
-        }
+        let Submission { events, packed, cursors, idempotency } = submission;
+        let longest = events.iter().map(|event| event.line.len()).fold(packed.longest, usize::max);
+        fits("an event", longest, vertice_model::limits::RAW_EVENT_BYTES_MAX)?;
         if let Some(idempotency) = &idempotency {
             fits("an answer", idempotency.answer.len(), limits::IDEMPOTENCY_ANSWER_BYTES_MAX)?;
         }
-        let chunks = chunk::encode_events(&events);
+        let mut chunks = packed.chunks;
+        chunks.extend(chunk::encode_events(&events));
         self.push(|ack| Command::Append(Append { kind: InputKind::Events, chunks, cursors, idempotency }, ack))
     }
 
@@ -197,6 +211,17 @@ impl Store {
 
     fn stopped(&self) -> Stopped {
         self.0.queue.stopped().unwrap_or_else(Stopped::closed)
+    }
+
+    /// Says that a large submission is on its way, from now until what this returns goes.
+    #[must_use]
+    pub fn under_way(&self) -> UnderWay {
+        self.0.bulk.begin()
+    }
+
+    /// Gives way to large submissions: waits until none is on its way, and not longer than this. Blocks.
+    pub fn give_way(&self, at_most: Duration) {
+        self.0.bulk.wait(at_most);
     }
 
     /// Follows the last position of the log.

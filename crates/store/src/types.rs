@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use vertice_model::{EffectId, Position, RawEvent, Severity, ThreatId, Timestamp};
 
+use crate::chunk::PackedEvents;
 use crate::limits;
 use crate::record::RecordKind;
 
@@ -42,6 +43,8 @@ pub enum Check {
 pub struct Submission {
     /// The events, in their order. May be empty.
     pub events: Vec<RawEvent>,
+    /// Events that are packed already; they come before the others.
+    pub packed: PackedEvents,
     /// How far their sources have been read.
     pub cursors: Vec<Cursor>,
     /// The request they came with.

@@ -9,14 +9,16 @@ use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{oneshot, watch};
 use vertice_model::{Position, Timestamp};
 
+use crate::beside::Beside;
+use crate::chunk::Chunk;
 use crate::directory::Directory;
 use crate::error::{Fault, ReadError, Stopped, SubmitError, classify, is_damage};
 use crate::queue::{Append, Command, InputKind, Keep, Projection, Queue};
 use crate::sqlite::head::Head;
-use crate::sqlite::log::LogRow;
+use crate::sqlite::log::NewRow;
 use crate::sqlite::{self, Place, keep, log, records};
 use crate::stats::StoreStats;
-use crate::{Accepted, Clock, chunk, limits};
+use crate::{Accepted, Clock, limits};
 
 /// What everybody who waits for news of the log is told.
 #[derive(Debug)]
@@ -44,6 +46,8 @@ pub(crate) struct Writer {
     pub(crate) wal_bytes: u64,
     /// About how far the write-ahead log is filled; made exact by each checkpoint.
     pub(crate) wal_used: u64,
+    /// Moves most of the write-ahead log.
+    pub(crate) beside: Beside,
     /// Projections that the disk had no space for.
     pub(crate) owed: Vec<(Projection, oneshot::Sender<Result<(), Stopped>>)>,
 }
@@ -203,12 +207,22 @@ impl Writer {
         }
     }
 
-    /// Moves the write-ahead log into the file once it is large, so that its blocks are used again.
+    /// Moves the write-ahead log into the file once it is large, so that its blocks are used again: most of it beside
+    /// the writer, and then what was committed meanwhile.
     fn checkpoint_if_due(&mut self) -> Result<(), Stopped> {
         if self.wal_used <= self.wal_bytes {
             return Ok(());
         }
         let force = self.wal_used > self.wal_bytes * limits::WAL_FORCE_FACTOR;
+        if !force {
+            match self.beside.turn(&self.file) {
+                None => return Ok(()),
+                Some(Ok(())) => {}
+                // What is in the write-ahead log is durable there; the next checkpoint tries again.
+                Some(Err(e)) if classify(&e) == Fault::NoSpace || is_busy(&e) => return Ok(()),
+                Some(Err(e)) => return Err(self.fatal("checkpointing", &e)),
+            }
+        }
         let (mode, wait) = if force { ("RESTART", limits::WAL_FORCE_WAIT) } else { ("PASSIVE", Duration::ZERO) };
         let frames = self.db.busy_timeout(wait).and_then(|()| {
             self.db.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| {
@@ -220,7 +234,7 @@ impl Writer {
             // All of it was moved: the next transaction begins at its front again.
             Ok((in_log, moved)) if in_log == moved => self.wal_used = 0,
             Ok((in_log, _)) => self.wal_used = in_log as u64 * sqlite::schema::PAGE_BYTES as u64,
-            // What is in the write-ahead log is durable there; the next checkpoint tries again.
+            // As above.
             Err(e) if classify(&e) == Fault::NoSpace || is_busy(&e) => {}
             Err(e) => return Err(self.fatal("checkpointing", &e)),
         }
@@ -230,6 +244,7 @@ impl Writer {
 
     /// Moves everything into the file and says that nothing is left over.
     fn close(&mut self) -> Result<(), Stopped> {
+        self.beside.end();
         for (_, ack) in self.owed.drain(..) {
             // Derived from the log, so the next start makes them again.
             let _gone = ack.send(Err(Stopped::closed()));
@@ -290,14 +305,14 @@ struct Batch<'a> {
     now: Timestamp,
     head: Head,
     /// The row of events that further events may join.
-    row: Option<LogRow>,
+    row: Option<NewRow<'a>>,
     log_bytes: u64,
     /// About how many bytes of pages everything else touches.
     other_bytes: u64,
 }
 
-impl Batch<'_> {
-    fn apply(&mut self, command: &Command) -> Result<Outcome, rusqlite::Error> {
+impl<'a> Batch<'a> {
+    fn apply(&mut self, command: &'a Command) -> Result<Outcome, rusqlite::Error> {
         match command {
             Command::Append(append, _) => self.append(append).map(Outcome::Accepted),
             Command::Project(projection, _) => {
@@ -323,7 +338,7 @@ impl Batch<'_> {
         }
     }
 
-    fn append(&mut self, append: &Append) -> Result<Accepted, rusqlite::Error> {
+    fn append(&mut self, append: &'a Append) -> Result<Accepted, rusqlite::Error> {
         if let Some(idempotency) = &append.idempotency {
             match keep::remembered(self.db, self.place, &idempotency.key, self.now) {
                 Ok(Some(known)) => return Ok(Accepted { repeated: Some(known.answer), ..known.accepted }),
@@ -353,26 +368,29 @@ impl Batch<'_> {
     }
 
     /// Adds a chunk to the row of events, or begins a row.
-    fn join(&mut self, kind: InputKind, chunk: &chunk::Chunk) -> Result<(), rusqlite::Error> {
+    fn join(&mut self, kind: InputKind, chunk: &'a Chunk) -> Result<(), rusqlite::Error> {
         let positions = u64::from(chunk.positions);
-        let fits = |row: &LogRow| {
+        let fits = |row: &NewRow<'_>| {
             kind == InputKind::Events
                 && row.kind == InputKind::Events
                 && row.n + positions <= limits::GROUP_EVENTS_MAX
-                && row.blob.len() < limits::ROW_BYTES
+                && row.bytes < limits::ROW_BYTES
         };
         if !self.row.as_ref().is_some_and(fits) {
             self.end_row()?;
         }
-        let row = self.row.get_or_insert_with(|| LogRow {
+        let row = self.row.get_or_insert_with(|| NewRow {
             first: self.head.log_end.plus(1),
             n: 0,
             kind,
             at: self.now,
-            blob: vec![chunk::VERSION],
+            chunks: Vec::new(),
+            // The form's version.
+            bytes: 1,
         });
         row.n += positions;
-        row.blob.extend_from_slice(&chunk.bytes);
+        row.bytes += chunk.bytes.len();
+        row.chunks.push(chunk);
         self.head.log_end = self.head.log_end.plus(positions);
         self.head.at = self.now;
         Ok(())
@@ -380,7 +398,7 @@ impl Batch<'_> {
 
     fn end_row(&mut self) -> Result<(), rusqlite::Error> {
         if let Some(row) = self.row.take() {
-            self.log_bytes += row.blob.len() as u64;
+            self.log_bytes += row.bytes as u64;
             log::append(self.db, &row)?;
         }
         Ok(())

@@ -46,6 +46,8 @@ impl Namespace {
         let namespace = Namespace { name: format!("vertice-{}-{count}-{label}", std::process::id()) };
         run("ip", &["netns", "add", &namespace.name]);
         namespace.ip(&["link", "set", "lo", "up"]);
+        // Addresses are ours alone; asking around first would make each new link unusable for a second or two.
+        namespace.set("ipv6/conf/default/accept_dad", "0");
         namespace
     }
 
@@ -152,7 +154,7 @@ impl Star {
             router.ip(&["link", "add", &near, "type", "veth", "peer", "name", "eth0", "netns", host.name()]);
             for (namespace, link, last) in [(&router, near.as_str(), 1), (&host, "eth0", 2)] {
                 namespace.ip(&["address", "add", &format!("10.77.{n}.{last}/24"), "dev", link]);
-                namespace.ip(&["address", "add", &format!("fd77:{n}::{last}/64"), "dev", link, "nodad"]);
+                namespace.ip(&["address", "add", &format!("fd77:{n}::{last}/64"), "dev", link]);
                 namespace.ip(&["link", "set", link, "up"]);
             }
             host.ip(&["route", "add", "default", "via", &format!("10.77.{n}.1")]);

@@ -102,3 +102,6 @@ pub const AUDIT_IDS_MAX: usize = 500_000;
 
 /// Questions that wait to be told to approvers: as many as may wait for an answer. Each takes a second or two to tell.
 pub const QUESTIONS_TO_TELL: usize = 1_000;
+/// Longest that judging gives way to large bodies before it reads the log and before each row of it: while they come without a pause it is at
+/// work a seventh of the time. A stretch of eight full rows is then a second late, of the contract's five.
+pub const GIVE_WAY_MAX: std::time::Duration = std::time::Duration::from_millis(100);

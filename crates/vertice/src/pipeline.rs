@@ -166,6 +166,7 @@ impl Pipeline<'_> {
 
     /// Judges the next stretch of the log.
     fn stretch(&mut self, engine: &mut Engine) -> Result<Stretch> {
+        self.store.give_way(limits::GIVE_WAY_MAX);
         let inputs = self.store.read(engine.next(), limits::STRETCH_POSITIONS).context("reading the log")?;
         if inputs.is_empty() {
             return Ok(Stretch::Nothing);
@@ -175,6 +176,7 @@ impl Pipeline<'_> {
         for (stamp, input) in &inputs {
             let mut wanted = match input {
                 Input::Events(events) => {
+                    self.store.give_way(limits::GIVE_WAY_MAX);
                     let screened = self.screen(engine.content(), *stamp, events);
                     engine.judge(*stamp, screened)
                 }

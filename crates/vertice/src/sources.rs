@@ -189,7 +189,8 @@ async fn feed(rim: Rim, place: usize, word: &'static str, counts: Arc<Counts>, m
             tracing::warn!(source = word, number = refused.number, reason = %refused.reason, "refused");
         }
         let cursors = batch.cursor.map(|c| Cursor { source: c.source.to_string(), value: c.value.into_bytes() });
-        let submission = Submission { events: batch.events, cursors: cursors.into_iter().collect(), idempotency: None };
+        let cursors = cursors.into_iter().collect();
+        let submission = Submission { events: batch.events, cursors, ..Submission::default() };
         if !keep(&rim, submission).await {
             return;
         }

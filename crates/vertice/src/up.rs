@@ -358,7 +358,7 @@ fn judge(
 ) -> Result<()> {
     let Recovered { mut engine, audit } = recovered;
     let told_to = store.judged_to();
-    let mut intake = Intake::new(&engine, store, rest.jobs);
+    let mut intake = Intake::new(&engine, store, rest.jobs.clone());
     intake.settle(&engine);
     let mut observe = |judged: Judged<'_>| {
         let now = clock.now();

@@ -5,10 +5,14 @@ use std::path::Path;
 use crate::run::{command, run};
 
 /// A program, the package that has it, and what needs it. A test of a further program adds its line here.
-const NEEDED: [(&str, &str, &str); 3] = [
+const NEEDED: [(&str, &str, &str); 7] = [
     ("ip", "iproute2", "network namespaces"),
     ("nft", "nftables", "the firewall"),
     ("tcpdump", "tcpdump", "recordings"),
+    ("ssh", "openssh-client", "remote commands"),
+    ("sshd", "openssh-server", "sessions, remote commands and guessing"),
+    ("openssl", "openssl", "connections by TLS"),
+    ("crowdsec-firewall-bouncer", "crowdsec-firewall-bouncer", "decisions"),
 ];
 
 /// Installs what is missing, where that is possible, and says what it does. Tests that miss something say so themselves.

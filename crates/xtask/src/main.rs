@@ -49,7 +49,7 @@ fn main() -> Result<()> {
     match Arguments::parse().task {
         Task::Up { arguments } => {
             cargo(&["build", "--release", "--package", "vertice"])?;
-            run::replace_with("target/release/vertice", &[vec!["up".to_owned()], arguments].concat())
+            run::replace_with("release/vertice", &[vec!["up".to_owned()], arguments].concat())
         }
         Task::Test { long } => {
             debian::install_missing();
@@ -73,7 +73,7 @@ fn main() -> Result<()> {
 /// is built with.
 const BENCHES: [(&str, &str, &str); 4] = [
     ("append", "vertice-store", "quick"),
-    ("firewall", "vertice-responder", "quick"),
+    ("response", "vertice", "quick"),
     ("pipeline", "vertice", "quick"),
     ("sigma", "vertice-sigma", "release"),
 ];
@@ -88,7 +88,7 @@ fn bench(filter: Option<&str>, arguments: &[String]) -> Result<()> {
     // A benchmark runs in its package's folder, where a path would no longer lead.
     let absolute = |text: &String| std::fs::canonicalize(text).map_or(text.clone(), |path| path.display().to_string());
     let arguments: Vec<String> = arguments.iter().map(absolute).collect();
-    let vertice = run::root().join("target/release/vertice").display().to_string();
+    let vertice = run::target().join("release/vertice").display().to_string();
     for (name, package, profile) in chosen {
         // Benchmarks start the program itself.
         cargo(&["build", "--profile", profile, "--package", "vertice"])?;

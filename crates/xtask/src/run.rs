@@ -11,6 +11,11 @@ pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("crates/xtask lies two below the root").to_owned()
 }
 
+/// Where cargo puts what it builds.
+pub fn target() -> PathBuf {
+    root().join(std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()))
+}
+
 /// A command that runs in the workspace's root.
 pub fn command(program: &str, arguments: &[impl AsRef<std::ffi::OsStr>]) -> Command {
     let mut command = Command::new(program);
@@ -41,7 +46,7 @@ pub fn cargo_with(arguments: &[&str], variables: &[(&str, &str)]) -> Result<()> 
 
 /// Becomes the program, so that signals and the exit code are its own.
 pub fn replace_with(program: &str, arguments: &[String]) -> Result<()> {
-    let program = root().join(program);
+    let program = target().join(program);
     let error = Command::new(&program).args(arguments).exec();
     Err(error).with_context(|| format!("starting {}", program.display()))
 }

@@ -64,7 +64,7 @@ async fn answered(api: &Shared, token: &str, body: Body) -> Result<Told, Told> {
         return Err(Told::closed(StatusCode::CONFLICT, &why));
     }
     let form = Receiving::new(limits::FORM_BYTES_MAX).receive(body).await?;
-    let approve = match form.bytes.as_slice() {
+    let approve = match &*form.whole() {
         b"answer=approve" => true,
         b"answer=deny" => false,
         _ => {

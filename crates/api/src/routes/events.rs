@@ -8,9 +8,12 @@ use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use vertice_engine::{Content, Input, RefusedEvent, Stamp};
 use vertice_model::{Event, Position, RawEvent, Timestamp};
-use vertice_store::{Filter, Idempotency, ReadError, RecordKind, Store, Submission, SubmitError, Submitted};
+use vertice_store::{
+    Filter, Idempotency, PackedEvents, ReadError, RecordKind, Store, Submission, SubmitError, Submitted,
+};
 
-use crate::extract::{NoParams, Query, Receiving};
+use crate::ahead::{Ahead, ORIGIN};
+use crate::extract::{NoParams, Query, Received, Receiving};
 use crate::guard::Caller;
 use crate::intake::{RefusedLine, Split, SplitBody, SplitError};
 use crate::problem::{Kind, Problem};
@@ -40,10 +43,20 @@ struct Kept {
 }
 
 /// Events that were read, and what was refused.
+#[derive(Default)]
 struct Checked {
     events: Vec<RawEvent>,
+    /// Those that are packed already.
+    packed: PackedEvents,
     refused: Vec<RefusedLine>,
     refused_total: u64,
+}
+
+impl Checked {
+    /// All of a body, packed.
+    fn all(packed: PackedEvents) -> Checked {
+        Checked { packed, ..Checked::default() }
+    }
 }
 
 /// Accepts events: a JSON array, one JSON object, NDJSON, or lines of text, packed with gzip or not.
@@ -82,25 +95,30 @@ pub(crate) async fn accept(
     let key = idempotency_key(&parts.headers, caller.as_ref())?;
     let kind = readable_type(&parts.headers)?;
     let encoding = text_of(&parts.headers, header::CONTENT_ENCODING)?;
+    let content = api.api.content.borrow().clone();
+    // Every event is read as the engine will read it, as far as that can refuse it: its sender hears now what is wrong.
+    let stamp = Stamp { position: Position(1), now: (api.api.clock)() };
+    let mut ahead = encoding.is_none().then(|| Ahead::new(Arc::clone(&content), stamp, &api.workers, &api.api.store));
     let receiving = Receiving::new(limits::EVENT_BODY_BYTES_MAX).within(&api.bodies).from(&parts.headers);
-    let received = receiving.receive(body).await?;
-    if received.bytes.is_empty() {
+    let received = receiving.receive_ahead(body, ahead.as_mut()).await?;
+    if received.len() == 0 {
         return Err(Problem::bad_request("the body is empty; send events as JSON, NDJSON or lines of text"));
     }
-    let body_digest = key.map(|_| blake3::hash(&received.bytes).to_hex().to_string());
+    let body_digest = key.map(|_| digest(&received));
     if let (Some(key), Some(digest)) = (key, &body_digest)
         && let Some(known) = api.read(move |store| store.idempotent(&key)).await?
     {
         return again(known.accepted.first, known.accepted.count, &known.answer, digest);
     }
-    let work = Work {
-        split: api.api.split,
-        content: api.api.content.borrow().clone(),
-        now: (api.api.clock)(),
-        kind,
-        encoding,
-    };
-    let large = received.bytes.len() > limits::INLINE_BODY_BYTES || work.encoding.is_some();
+    let large = received.len() > limits::INLINE_BODY_BYTES || encoding.is_some();
+    if large
+        && let Some(ahead) = &mut ahead
+        && let Some(packed) = ahead.done().await?
+    {
+        drop(received);
+        return keep(&api, begin(&api, Checked::all(packed), key, body_digest)?).await;
+    }
+    let work = Work { split: api.api.split, content, stamp, kind, encoding };
     let begun = if large {
         let worker = Arc::clone(&api.workers).acquire_owned().await;
         let worker = worker.map_err(|e| Problem::internal("waiting for a worker", &e))?;
@@ -108,14 +126,21 @@ pub(crate) async fn accept(
         // What is taken goes along, for the work goes on when its client is gone.
         let work = move || {
             let (_worker, received) = (worker, received);
-            begin(&api, work.check(&received.bytes)?, key, body_digest)
+            begin(&api, work.check(&received.whole())?, key, body_digest)
         };
         let done = tokio::task::spawn_blocking(work).await;
         done.map_err(|e| Problem::internal("splitting a body", &e))??
     } else {
-        begin(&api, work.check(&received.bytes)?, key, body_digest)?
+        begin(&api, work.check(&received.whole())?, key, body_digest)?
     };
     keep(&api, begun).await
+}
+
+/// What a body is told from others by.
+fn digest(received: &Received) -> String {
+    let mut hasher = blake3::Hasher::new();
+    received.pieces().for_each(|piece| _ = hasher.update(piece));
+    hasher.finalize().to_hex().to_string()
 }
 
 /// Events on their way into the log.
@@ -127,11 +152,12 @@ struct Begun {
     body_digest: Option<String>,
 }
 
-/// Packs the events and hands them to the store.
+/// Packs the events that are not packed yet and hands them to the store.
 fn begin(api: &Inner, checked: Checked, key: Option<[u8; 32]>, body_digest: Option<String>) -> Result<Begun, Problem> {
-    let Checked { events, refused, refused_total } = checked;
+    let Checked { events, packed, refused, refused_total } = checked;
     api.api.metrics.events_refused("http", refused_total);
-    if events.is_empty() {
+    let count = packed.count() + events.len() as u64;
+    if count == 0 {
         let problem = match refused.first() {
             None => return Err(Problem::bad_request("the body has no events")),
             Some(first) => {
@@ -147,8 +173,7 @@ fn begin(api: &Inner, checked: Checked, key: Option<[u8; 32]>, body_digest: Opti
         key,
         answer: Kept { body, refused: refused.clone(), refused_total }.encode(),
     });
-    let count = events.len() as u64;
-    let submitted = api.api.store.begin(Submission { events, cursors: Vec::new(), idempotency });
+    let submitted = api.api.store.begin(Submission { events, packed, cursors: Vec::new(), idempotency });
     Ok(Begun { submitted, count, refused, refused_total, body_digest })
 }
 
@@ -196,26 +221,22 @@ impl Kept {
 struct Work {
     split: Split,
     content: Arc<Content>,
-    now: Timestamp,
+    stamp: Stamp,
     kind: Option<String>,
     encoding: Option<String>,
 }
 
 impl Work {
     fn check(self, bytes: &[u8]) -> Result<Checked, Problem> {
-        let origin: Arc<str> = "http".into();
+        let origin: Arc<str> = ORIGIN.into();
         let body = (self.split)(bytes, self.kind.as_deref(), self.encoding.as_deref(), &origin);
         let SplitBody { events, numbers, refused } = body.map_err(|e| match e {
             SplitError::TooLarge(detail) => Problem::new(Kind::TooLarge, detail),
             SplitError::UnknownEncoding(detail) => Problem::new(Kind::UnsupportedMedia, detail),
             SplitError::BadEncoding(detail) => Problem::bad_request(detail),
         })?;
-        // Every event is read as the engine will read it, as far as that can refuse it: its sender hears now what is
-        // wrong.
-        let stamp = Stamp { position: Position(1), now: self.now };
-        let mut checked = Checked { events: Vec::with_capacity(events.len()), refused, refused_total: 0 };
-        let mappings = &self.content.mappings;
-        let check = |raw: &RawEvent| mappings.check(stamp, raw).err();
+        let mut checked = Checked { events: Vec::with_capacity(events.len()), refused, ..Checked::default() };
+        let check = |raw: &RawEvent| self.content.mappings.check(self.stamp, raw).err();
         let refusals = vertice_store::in_shares(&events, |share| share.iter().map(check).collect());
         for ((raw, refusal), number) in
             events.into_iter().zip(refusals).zip(numbers.into_iter().chain(std::iter::repeat(0)))

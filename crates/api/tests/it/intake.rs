@@ -5,6 +5,7 @@ use std::io::Write as _;
 use axum::body::Body;
 use axum::http::Request;
 use serde_json::json;
+use vertice_engine::Input;
 use vertice_model::Position;
 
 use crate::harness::{Rig, contract_event, failed_login};
@@ -169,4 +170,46 @@ async fn a_large_batch_is_kept_in_order() {
     }
     let wanted: Vec<String> = (0..3_000).map(|i| format!("e{i}")).collect();
     assert_eq!(seen, wanted);
+}
+
+/// The lines of the log's events, in order.
+fn logged(rig: &Rig) -> Vec<String> {
+    let inputs = rig.store.read(Position(1), u64::MAX).unwrap();
+    let events = inputs.into_iter().filter_map(|(_, input)| match input {
+        Input::Events(events) => Some(events),
+        _ => None,
+    });
+    events.flatten().map(|event| event.line).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_body_is_worked_on_while_it_comes_and_stands_in_its_order() {
+    let rig = Rig::new();
+    let line = |n: usize| {
+        let one = contract_event(&format!("e{n}"), "failed_login");
+        format!("{},\"payload\":{{\"note\":\"{}\"}}}}", one.strip_suffix('}').unwrap(), "x".repeat(900))
+    };
+    let lines: Vec<String> = (0..1_500).map(line).collect();
+    let send = |body: String| {
+        let request = post().header("idempotency-key", format!("{}", body.len()));
+        rig.send(request.body(Body::from(body)).unwrap())
+    };
+    // With blank lines, and without a newline behind the last.
+    let whole = lines.join(" \r\n\n");
+    assert!(whole.len() > 4 * vertice_api::limits::SHARE_BYTES, "several threads have a share");
+    let first = send(whole.clone()).await;
+    assert_eq!((first.status.as_u16(), &first.body["accepted"]), (202, &json!(1_500)), "{}", first.text);
+    assert_eq!(logged(&rig), lines);
+    let again = send(whole).await;
+    assert_eq!(again.text, first.text, "an answer is given again");
+    assert_eq!(logged(&rig).len(), 1_500);
+
+    // One line that is not accepted: it alone is refused, with its number.
+    let mut with_text = lines.clone();
+    with_text[1_100] = "{\"a\":".to_owned();
+    let answer = send(with_text.join("\n")).await;
+    assert_eq!((answer.status.as_u16(), &answer.body["accepted"]), (202, &json!(1_499)), "{}", answer.text);
+    assert_eq!(answer.body["refused"][0]["number"], json!(1_101));
+    with_text.remove(1_100);
+    assert_eq!(logged(&rig)[1_500..], with_text);
 }

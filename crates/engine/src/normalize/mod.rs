@@ -99,8 +99,16 @@ impl Mappings {
     /// # Errors
     /// Those of [`Mappings::read`].
     pub fn check(&self, stamp: Stamp, raw: &RawEvent) -> Result<(), Refusal> {
+        self.check_line(stamp, &raw.line)
+    }
+
+    /// As [`Mappings::check`], of an event that has this line.
+    ///
+    /// # Errors
+    /// Those of [`Mappings::read`].
+    pub fn check_line(&self, stamp: Stamp, line: &str) -> Result<(), Refusal> {
         let reader = Reader { mappings: self, received: stamp.now, derive: false };
-        let Read { mapping, draft, .. } = reader.line(checked(&raw.line)?, None, 0)?;
+        let Read { mapping, draft, .. } = reader.line(checked(line)?, None, 0)?;
         mapping.event_id(&draft).map(|_| ())
     }
 

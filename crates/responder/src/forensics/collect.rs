@@ -79,7 +79,8 @@ pub(super) fn into(bundle: &mut Bundle, artifact: &str, root: &Path, now: Timest
         "logins" => logins(bundle, root),
         "memory" => maps(bundle),
         "files" => files(bundle, root, now),
-        _ => logs(bundle, root),
+        "logs" => logs(bundle, root),
+        other => Err(Failure::Final(format!("{other:?} can not be collected"))),
     }
 }
 

@@ -199,5 +199,6 @@ fn without_remembering_a_crash_could_end_another_one() {
     }
     assert_eq!(choose(&action).unwrap(), [], "looking anew would not find it");
     done(&world.carry(&order, true), "process_gone");
+    assert!(!child.alive(), "what was chosen is remembered");
     assert_eq!(child.signal(), Some(9));
 }

@@ -1,30 +1,41 @@
 //! The input log.
 
+use rusqlite::blob::ZeroBlob;
 use rusqlite::{Connection, Row as SqlRow};
 use vertice_engine::{Input, Stamp};
 use vertice_model::{Position, RawEvent, Timestamp};
 
 use super::{Place, digest, signed};
-use crate::chunk::{Packed, Row};
+use crate::chunk::{Chunk, Packed, Row, VERSION, vouched};
 use crate::error::ReadError;
 use crate::limits;
 use crate::queue::InputKind;
 
-/// A row of the log.
+/// A row to be written, of chunks that are ready.
 #[derive(Debug)]
-pub(crate) struct LogRow {
+pub(crate) struct NewRow<'a> {
     pub(crate) first: Position,
     pub(crate) n: u64,
     pub(crate) kind: InputKind,
     pub(crate) at: Timestamp,
-    pub(crate) blob: Vec<u8>,
+    pub(crate) chunks: Vec<&'a Chunk>,
+    /// How long all of it is.
+    pub(crate) bytes: usize,
 }
 
-impl LogRow {
+/// A row of the log.
+#[derive(Debug)]
+struct LogRow<'a> {
+    first: Position,
+    n: u64,
+    kind: InputKind,
+    at: Timestamp,
+    blob: &'a [u8],
+}
+
+impl LogRow<'_> {
     fn checksum(&self) -> i64 {
-        let numbers = [self.first.0, self.n, kind_code(self.kind) as u64, self.at.as_micros() as u64];
-        let bytes: Vec<u8> = numbers.iter().flat_map(|n| n.to_le_bytes()).collect();
-        digest(&[b"log", &bytes, &self.blob])
+        checksum([self.first.0, self.n, kind_code(self.kind) as u64, self.at.as_micros() as u64], &vouched(self.blob))
     }
 
     fn last(&self) -> u64 {
@@ -39,18 +50,32 @@ const fn kind_code(kind: InputKind) -> i64 {
     }
 }
 
+fn checksum(numbers: [u64; 4], vouched: &[&[u8]]) -> i64 {
+    let bytes: Vec<u8> = numbers.iter().flat_map(|n| n.to_le_bytes()).collect();
+    digest(&[&[b"log", &*bytes], vouched].concat())
+}
+
 /// Appends a row.
-pub(crate) fn append(db: &Connection, row: &LogRow) -> Result<(), rusqlite::Error> {
+pub(crate) fn append(db: &Connection, row: &NewRow<'_>) -> Result<(), rusqlite::Error> {
+    let numbers = [row.first.0, row.n, kind_code(row.kind) as u64, row.at.as_micros() as u64];
+    let headers: Vec<&[u8]> = row.chunks.iter().map(|chunk| chunk.header()).collect();
     db.prepare_cached("INSERT INTO log (seq_first, n, kind, at_us, checksum, blob) VALUES (?, ?, ?, ?, ?, ?)")?
         .execute((
             signed(row.first.0),
             signed(row.n),
             kind_code(row.kind),
             row.at.as_micros(),
-            row.checksum(),
-            &row.blob,
+            checksum(numbers, &headers),
+            ZeroBlob(row.bytes as u64),
         ))?;
-    Ok(())
+    // Straight into its pages: as a parameter it would be copied three times on its way there.
+    let mut blob = db.blob_open("main", "log", "blob", signed(row.first.0), false)?;
+    let mut at = 0;
+    for part in std::iter::once(&[VERSION][..]).chain(row.chunks.iter().map(|chunk| &*chunk.bytes)) {
+        blob.write_all_at(part, at)?;
+        at += part.len();
+    }
+    blob.close()
 }
 
 /// The last position that the rows themselves reach; 0 when there are none.
@@ -113,15 +138,15 @@ pub(crate) fn event(db: &Connection, place: Place<'_>, at: Position) -> Result<O
 }
 
 /// Reads a row that must hold `next`, or begin with it.
-fn checked(row: &SqlRow<'_>, place: Place<'_>, next: Position) -> Result<LogRow, ReadError> {
+fn checked<'a>(row: &'a SqlRow<'_>, place: Place<'_>, next: Position) -> Result<LogRow<'a>, ReadError> {
     let where_ = || format!("position {next}");
-    let parts = || -> Result<(LogRow, i64), rusqlite::Error> {
+    let parts = || -> Result<(LogRow<'a>, i64), rusqlite::Error> {
         let found = LogRow {
             first: Position(row.get::<_, i64>(0)? as u64),
             n: row.get::<_, i64>(1)? as u64,
             kind: if row.get::<_, i64>(2)? == 0 { InputKind::Events } else { InputKind::Other },
             at: Timestamp::from_micros(row.get(3)?),
-            blob: row.get(5)?,
+            blob: row.get_ref(5)?.as_blob()?,
         };
         Ok((found, row.get(4)?))
     };
@@ -136,10 +161,10 @@ fn checked(row: &SqlRow<'_>, place: Place<'_>, next: Position) -> Result<LogRow,
 }
 
 /// The input of a row from position `from` on.
-fn decode(row: LogRow, place: Place<'_>, from: Position) -> Result<(Stamp, Input), ReadError> {
+fn decode(row: LogRow<'_>, place: Place<'_>, from: Position) -> Result<(Stamp, Input), ReadError> {
     let bad = |what: String| place.damage(format!("position {}", row.first), what);
     let stamp = Stamp { position: from, now: row.at };
-    let mut chunks = Row::open(&row.blob).map_err(bad)?;
+    let mut chunks = Row::open(row.blob).map_err(bad)?;
     if row.kind == InputKind::Other {
         let chunk = chunks.next_chunk().map_err(bad)?.ok_or_else(|| bad("it is empty".to_owned()))?;
         return Ok((stamp, chunk.input().map_err(bad)?));

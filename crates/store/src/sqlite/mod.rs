@@ -64,9 +64,7 @@ pub(crate) fn open_writer(dir: &Path) -> Result<Connection, OpenError> {
         // Only before the first table; 8 KiB make half the frames of SQLite's own 4.
         db.pragma_update(None, "page_size", schema::PAGE_BYTES)?;
         db.pragma_update(None, "journal_mode", "WAL")?;
-        db.pragma_update(None, "synchronous", "FULL")?;
-        // The writer checkpoints by itself, between commits.
-        db.pragma_update(None, "wal_autocheckpoint", 0)?;
+        as_the_writer(&db)?;
         db.pragma_update(None, "cell_size_check", true)?;
         db.set_prepared_statement_cache_capacity(64);
         Ok(db)
@@ -74,6 +72,13 @@ pub(crate) fn open_writer(dir: &Path) -> Result<Connection, OpenError> {
     let db = open().map_err(|e| open_error(&file, "opening", e))?;
     schema::prepare(&db, &file)?;
     Ok(db)
+}
+
+/// What holds for every connection that writes to the file.
+pub(crate) fn as_the_writer(db: &Connection) -> Result<(), rusqlite::Error> {
+    db.pragma_update(None, "synchronous", "FULL")?;
+    // The writer says when there is a checkpoint.
+    db.pragma_update(None, "wal_autocheckpoint", 0)
 }
 
 /// Opens a connection that can only read.

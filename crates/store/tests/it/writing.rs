@@ -161,7 +161,8 @@ fn the_write_ahead_log_is_used_again() {
     }
     assert!(store.stats().checkpoints.load(Ordering::Relaxed) > 5);
     let bytes = dir.path().join("vertice.db-wal").metadata().unwrap().len();
-    assert!(bytes < 1024 * 1024, "the write-ahead log has {bytes} bytes");
+    // However late the checkpoints beside the writer come, from eight times the size on it waits for one.
+    assert!(bytes < 9 * 256 * 1024, "the write-ahead log has {bytes} bytes");
     assert_eq!(store.count(RecordKind::Detection, &Default::default()).unwrap(), 300);
 }
 

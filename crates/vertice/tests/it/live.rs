@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -56,7 +56,7 @@ impl Site {
             return None;
         }
         let star = Star::new(&["attacker", "server"]);
-        star.host(2).serve(PORT, "hello");
+        star.host(2).serve(PORT, "");
         let dir = tempfile::tempdir().expect("a directory");
         write(dir.path(), "content/rules/mallory.yml", RULE);
         write(dir.path(), "content/playbooks/stop_mallory.yml", PLAYBOOK);
@@ -209,6 +209,75 @@ fn an_address_is_released_while_no_server_runs() {
     assert!(audit.status.success(), "{}", said(&audit));
 }
 
+/// A real sshd on the router, until it is dropped.
+struct Sshd {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Sshd {
+    fn start(site: &Site) -> Sshd {
+        let dir = site.dir.path();
+        let (key, log) = (dir.join("host_key"), dir.join("sshd.log"));
+        let made = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&key).status();
+        assert!(made.is_ok_and(|status| status.success()), "ssh-keygen makes a key");
+        // Where sshd keeps whom it lets in without rights.
+        std::fs::create_dir_all("/run/sshd").expect("root may make it");
+        let mut command = Command::new("/usr/sbin/sshd");
+        command.args(["-D", "-p", "2222", "-f", "/dev/null", "-o", "UsePAM=no", "-o", "PidFile=none", "-E"]).arg(&log);
+        command.arg("-h").arg(&key).stdin(Stdio::null());
+        let child = site.at(|| command.spawn()).expect("sshd starts");
+        Sshd { child, log }
+    }
+}
+
+impl Drop for Sshd {
+    fn drop(&mut self) {
+        let _ = (self.child.kill(), self.child.wait());
+    }
+}
+
+#[test]
+fn a_real_guesser_at_a_real_sshd_is_slowed_down_from_its_own_log_lines() {
+    if !Path::new("/usr/sbin/sshd").exists() {
+        println!("live: left out: sshd is missing; `cargo xtask test` installs it");
+        return;
+    }
+    let Some(site) = Site::new("") else { return };
+    let sshd = Sshd::start(&site);
+    let followed = write(site.dir.path(), "auth.log", "");
+    let text = std::fs::read_to_string(&site.config).expect("a configuration");
+    write(site.dir.path(), "vertice.toml", &format!("{text}\n[sources]\nfiles = [{followed:?}]\n"));
+    let server = site.up();
+    let mut told = 0;
+    let until = Instant::now() + LIMIT;
+    let held = loop {
+        // Each try is one of a name that nobody has. A slowed down guesser waits in vain.
+        let guess = ["-F", "none", "-p", "2222", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no"];
+        let more = ["-o", "UserKnownHostsFile=/dev/null", "-o", "ConnectTimeout=2", "nobody-is-called-this@10.77.1.1"];
+        let tried = site.star.host(1).run(|| Command::new("ssh").args(guess).args(more).output());
+        assert!(!tried.expect("ssh runs").status.success());
+        // What syslog does with a line of sshd: it puts time, host and program before it.
+        let lines = std::fs::read_to_string(&sshd.log).unwrap_or_default();
+        let mut log = File::options().append(true).open(&followed).expect("it is there");
+        for line in lines.lines().skip(told) {
+            writeln!(log, "2026-03-01T10:00:00Z web1 sshd[1]: {line}").expect("there is space");
+        }
+        told = lines.lines().count();
+        let all = site.at(|| server.all("/api/v1/defense/containments"));
+        if let Some(held) = all.iter().find(|c| c["entity"] == "10.77.1.2" && is(c, "/action_type", "firewall_rule")) {
+            break held.clone();
+        }
+        assert!(Instant::now() < until, "{lines}");
+    };
+    assert_eq!(held["simulated"], false, "{held:#}");
+    assert!(is(&held, "/playbook_id", "brute_force_response"), "{held:#}");
+    // Five a minute get through, and no more.
+    let to = SocketAddr::from(([10, 77, 1, 1], 2222));
+    let through = (0..12).filter(|_| site.star.host(1).connect(to, Duration::from_millis(300)).is_ok()).count();
+    assert!(through <= 6, "{through} of 12 connections got through");
+}
+
 #[test]
 fn whenever_it_is_killed_the_block_is_there_once_or_not_at_all() {
     let Some(site) = Site::new("blast_radius_per_hour = 1000") else { return };
@@ -233,7 +302,7 @@ fn whenever_it_is_killed_the_block_is_there_once_or_not_at_all() {
         server.kill();
     }
     // What the kernel holds is what the records say, address for address.
-    let list = site.at(|| std::process::Command::new("nft").args(["-j", "list", "table", "inet", "vertice"]).output());
+    let list = site.at(|| Command::new("nft").args(["-j", "list", "table", "inet", "vertice"]).output());
     let list = String::from_utf8(list.expect("nft runs").stdout).expect("JSON");
     for seed in 0..20 {
         assert_eq!(list.matches(&format!("\"203.0.113.{}\"", seed + 1)).count(), 1, "{list}");

@@ -18,6 +18,7 @@ mod newcomer;
 #[cfg(test)]
 mod playbooks;
 #[cfg(test)]
+mod priority;
 mod process;
 #[cfg(test)]
 mod reload;
