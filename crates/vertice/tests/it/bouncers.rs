@@ -88,6 +88,7 @@ fn a_bouncer_holds_what_vertice_contains_and_lets_go_of_what_it_releases() {
 }
 
 /// Waits until the attacker is, or is not, among those that the bouncer keeps out.
+#[expect(clippy::disallowed_methods, reason = "a deadline for what another process does")]
 fn until(site: &Site, bouncer: &Bouncer, wanted: bool) {
     let until = Instant::now() + LIMIT;
     loop {
