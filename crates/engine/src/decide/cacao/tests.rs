@@ -278,6 +278,7 @@ fn what_does_not_matter_here_is_a_remark() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one line for each mistake")]
 fn what_is_wrong_is_told_with_its_path() {
     let look = "action--00000000-0000-4000-8000-000000000001";
     for (pointer, value, wanted) in [
