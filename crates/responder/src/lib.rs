@@ -172,9 +172,13 @@ impl Responder {
                 if begun {
                     let seen = observe(hand)?;
                     match seen.held {
-                        // What the kernel lets go of by itself may be there with an older end, and is prolonged.
-                        Held::Yes if ends_by_itself(&hand.order.action) => {}
-                        Held::Yes => return Ok((Outcome::Already, seen)),
+                        Held::Yes => {
+                            // What the kernel lets go of by itself may be there with an older end, and is prolonged.
+                            if ends_by_itself(action) {
+                                apply(hand)?;
+                            }
+                            return Ok((Outcome::Already, seen));
+                        }
                         Held::No => {}
                         Held::Unknowable => return Err(Failure::Unknown(seen.note)),
                     }

@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, anyhow};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use vertice_api::{Access, Api, KeyPolicy, Links, Metrics, NewKey, RefusedLine, Serving, SplitBody, SplitError};
 use vertice_engine::{Content, ContentFile, EffectKind, Record};
@@ -23,7 +23,7 @@ use crate::cli::plain;
 use crate::clock::Clock;
 use crate::config::{Config, KeyRequired};
 use crate::content::Ready;
-use crate::hands::{Hands, Intake, Job};
+use crate::hands::{Acting, Hands, Intake, Job};
 use crate::pipeline::{Judged, Pipeline, Recovered, last_time, put_in_force, recover, threads};
 use crate::reload::Reload;
 use crate::sources::{self, Rim};
@@ -97,7 +97,7 @@ async fn serve(config: &Config, opened: Opened) -> Result<()> {
         stop: ends.sources.clone(),
     };
     let local = if config.sources.local { find_local() } else { Discovered::default() };
-    let mut sources = sources::start(&rim, &config.sources, &local.sources).await?;
+    let sources = sources::start(&rim, &config.sources, &local.sources).await?;
 
     // Shown once, so only when nothing that a newcomer meets can fail any more.
     let keeper = store.clone();
@@ -134,31 +134,49 @@ async fn serve(config: &Config, opened: Opened) -> Result<()> {
         let (store, clock, stop) = (store.clone(), Arc::clone(&clock), ends.pipeline.clone());
         let (ready, jobs) = (Arc::clone(&reloading.ready), acting.jobs.clone());
         tokio::task::spawn_blocking(move || {
-            judge(&store, &ready, &clock, &metrics, recovered, Rest { jobs, asker }, stop)
+            judge(&store, &ready, &clock, recovered, Rest { metrics, jobs, asker }, stop)
         })
     };
     let watching = tokio::spawn(reloading.watch(told_to_reload, ends.sources.clone()));
     announce(&format!("vertice is ready on http://{address} ({})", protect::told(&config.response)))?;
 
     let ended = until_the_end(told, &store, judging, &mut serving).await;
-    tracing::info!("ending: what was accepted is finished");
-    ends.sources.cancel();
-    let drained = async { while sources.join_next().await.is_some() {} };
-    if tokio::time::timeout(limits::END_TIME, drained).await.is_err() {
-        tracing::warn!("some sources did not end in time; they go on from where they were at the next start");
+    Running { store, ends, sources, serving, acting, watching }.drain(ended).await
+}
+
+/// What runs beside judging.
+struct Running {
+    store: Store,
+    ends: Ends,
+    sources: JoinSet<()>,
+    serving: JoinHandle<()>,
+    acting: Acting,
+    watching: JoinHandle<()>,
+}
+
+impl Running {
+    /// Finishes what was accepted: whatever hands something on ends before what it is handed on to.
+    async fn drain(self, ended: Ended) -> Result<()> {
+        let Running { store, ends, mut sources, serving, acting, watching } = self;
+        tracing::info!("ending: what was accepted is finished");
+        ends.sources.cancel();
+        let drained = async { while sources.join_next().await.is_some() {} };
+        if tokio::time::timeout(limits::END_TIME, drained).await.is_err() {
+            tracing::warn!("some sources did not end in time; they go on from where they were at the next start");
+        }
+        ends.api.cancel();
+        if !serving.is_finished() {
+            serving.await.context("serving")?;
+        }
+        ends.hands.cancel();
+        acting.finish().await;
+        ends.pipeline.cancel();
+        let finished = ended.finish().await;
+        watching.await.context("watching the content")?;
+        // Also ends a pipeline that waits for space on the disk.
+        let closed = tokio::task::spawn_blocking(move || store.close()).await.context("closing the store")?;
+        finished.and(Ok(closed?))
     }
-    ends.api.cancel();
-    if !serving.is_finished() {
-        serving.await.context("serving")?;
-    }
-    ends.hands.cancel();
-    acting.finish().await;
-    ends.pipeline.cancel();
-    let finished = ended.finish().await;
-    watching.await.context("watching the content")?;
-    // Also ends a pipeline that waits for space on the disk.
-    let closed = tokio::task::spawn_blocking(move || store.close()).await.context("closing the store")?;
-    finished.and(Ok(closed?))
 }
 
 fn not_listening(address: SocketAddr) -> String {
@@ -333,6 +351,7 @@ fn find_local() -> Discovered {
 
 /// Where what the engine wants of the world goes.
 struct Rest {
+    metrics: Arc<Metrics>,
     jobs: mpsc::UnboundedSender<Job>,
     asker: Option<mpsc::Sender<Question>>,
 }
@@ -351,7 +370,6 @@ fn judge(
     store: &Store,
     content: &Ready,
     clock: &Clock,
-    metrics: &Metrics,
     recovered: Recovered,
     rest: Rest,
     stop: CancellationToken,
@@ -359,6 +377,7 @@ fn judge(
     let Recovered { mut engine, audit } = recovered;
     let told_to = store.judged_to();
     let mut intake = Intake::new(&engine, store, rest.jobs.clone());
+    let metrics = &*rest.metrics;
     intake.settle(&engine);
     let mut observe = |judged: Judged<'_>| {
         let now = clock.now();

@@ -179,7 +179,7 @@ fn a_rate_counts_packets_where_there_are_no_connections() {
 #[test]
 fn orders_at_once_for_many_addresses_and_for_one_all_come_about() {
     let Some(rig) = rig() else { return };
-    let address = |n: u64| IpAddr::from([192, 0, 2, n as u8]);
+    let address = |n: u64| IpAddr::from([203, 0, 113, n as u8]);
     std::thread::scope(|scope| {
         for n in 1..=8 {
             let rig = &rig;
@@ -191,7 +191,7 @@ fn orders_at_once_for_many_addresses_and_for_one_all_come_about() {
     let all = rig.star.router.run(|| held(&Settings::default())).unwrap();
     assert_eq!(all.len(), 9, "{all:?}");
     let rates = rig.ruleset(&["list", "set", "inet", "vertice", "rate4"]);
-    assert!(rates.contains("192.0.2.100 limit rate over 1/minute burst 1 packets"), "{rates}");
+    assert!(rates.contains("203.0.113.100 limit rate over 1/minute burst 1 packets"), "{rates}");
     std::thread::scope(|scope| {
         for n in 1..=8 {
             let rig = &rig;

@@ -1,5 +1,8 @@
 //! Live: the real binary on a router of the test's own, a real firewall, real connections that stop and come back.
 
+#![expect(clippy::disallowed_methods, reason = "what never comes about must fail a test, and not hang it")]
+#![expect(clippy::print_stdout, reason = "a test says what it leaves out")]
+
 use std::fs::File;
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpStream};

@@ -178,14 +178,6 @@ impl<'p> Teller<'p> {
                 Ok(Vec::new())
             }
             ["tick"] => Ok(self.responses.expire(now, &self.policy)),
-            ["live", verbs @ ..] => {
-                self.policy.live = verbs.iter().map(|word| Verb::from_word(word).expect("a verb")).collect();
-                Ok(Vec::new())
-            }
-            ["operators", from @ ..] => {
-                self.responses.operators(&from.iter().map(|a| a.parse().expect("an address")).collect::<Vec<_>>());
-                Ok(Vec::new())
-            }
             ["start", playbook, brief, "by", who] => {
                 let threat = threat(&format!("guess medium 0.9 ip=203.0.113.9 id={brief}"));
                 self.threats.insert(threat.threat_id, (*brief).to_owned());
@@ -204,9 +196,17 @@ impl<'p> Teller<'p> {
         }
     }
 
-    /// What became of an order.
+    /// What else may happen: to the surroundings, and to an order.
     fn became(&mut self, now: Timestamp, words: &[&str]) -> Vec<Change> {
         match words {
+            ["live", verbs @ ..] => {
+                self.policy.live = verbs.iter().map(|word| Verb::from_word(word).expect("a verb")).collect();
+                Vec::new()
+            }
+            ["operators", from @ ..] => {
+                self.responses.operators(&from.iter().map(|a| a.parse().expect("an address")).collect::<Vec<_>>());
+                Vec::new()
+            }
             ["begun", name] => {
                 let order = self.orders.iter().find(|(of, _)| of == name).expect("an order").1.order_id;
                 assert_eq!(self.responses.awaited(order), Some(false));
