@@ -10,7 +10,7 @@ use vertice_model::{
 use vertice_sigma::{Matcher, RuleSet};
 
 use crate::content::Content;
-use crate::decide::{Answer, Approved, Change, Responses};
+use crate::decide::{Answer, Approved, Change, Responses, Start};
 use crate::detect::{Findings, Hit};
 use crate::effect::{Effect, EffectKind, Record, RefusedEvent};
 use crate::gather::Threats;
@@ -330,7 +330,8 @@ impl Engine {
     fn start(&mut self, now: Timestamp, playbook: &str, threat: ThreatId, by: &Principal, out: &mut Out) {
         let Some(threat) = self.state.threats.get(threat) else { return };
         let content = &self.content;
-        let started = self.state.responses.start(now, threat, playbook, &content.playbooks, &content.policy, by);
+        let start = Start { playbook, by };
+        let started = self.state.responses.start(now, threat, start, &content.playbooks, &content.policy);
         // Why it did not begin was told to who wanted it; the log keeps that it was tried.
         out.changes(started.unwrap_or_default());
     }

@@ -394,6 +394,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "one of each verb")]
     fn an_action_says_its_verb_and_whom_it_touches() {
         let ip: IpAddr = "203.0.113.9".parse().unwrap();
         let host = || "web1".to_owned();

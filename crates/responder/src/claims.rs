@@ -29,14 +29,19 @@ type Claims = BTreeMap<String, Claim>;
 pub(crate) fn make(hand: &Hand<'_>, elements: &[(Place, Key)], limit: Option<Limit>) -> Result<(), Failure> {
     let (until, _) = hand.lease()?;
     let _lock = lock(hand)?;
-    let mut wishes = Vec::new();
+    let (mut wishes, mut before) = (Vec::new(), Vec::new());
     for (place, key) in elements {
         let mut claims = live(hand, *place, key)?;
+        before.push((name(*place, key), claims.clone()));
         claims.insert(own(hand), Claim { limit, until });
         hand.keep.put(&name(*place, key), &claims)?;
         wishes.push(wish(hand, *place, key, &claims));
     }
-    nft::change(hand.settings, &wishes, hand.order.timeout_s)
+    // What did not come about is not claimed, or it would make the next claim stricter than it asks to be.
+    nft::change(hand.settings, &wishes, hand.order.timeout_s).or_else(|failure| {
+        keep_all(hand, before)?;
+        Err(failure)
+    })
 }
 
 /// Takes the action's claim on each element back; one that it was the last claim on goes.
@@ -50,7 +55,11 @@ pub(crate) fn withdraw(hand: &Hand<'_>, elements: &[(Place, Key)]) -> Result<(),
         left.push((name(*place, key), claims));
     }
     nft::change(hand.settings, &wishes, hand.order.timeout_s)?;
-    for (name, claims) in left {
+    keep_all(hand, left)
+}
+
+fn keep_all(hand: &Hand<'_>, all: Vec<(String, Claims)>) -> Result<(), Failure> {
+    for (name, claims) in all {
         if claims.is_empty() { hand.keep.forget(&name)? } else { hand.keep.put(&name, &claims)? }
     }
     Ok(())

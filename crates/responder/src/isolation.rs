@@ -35,9 +35,17 @@ pub(crate) fn apply(hand: &Hand<'_>, action: &ZoneIsolation) -> Result<String, F
         }
     }
     // Those of an earlier attempt too, or a change of the inventory in between would leave one behind.
-    all.extend(remembered(hand, action)?);
+    let before = remembered(hand, action)?;
+    all.extend(before.iter().copied());
     hand.keep.put(&name(action), &all)?;
-    claims::make(hand, &elements(&all), None)?;
+    if let Err(failure) = claims::make(hand, &elements(&all), None) {
+        if before.is_empty() {
+            hand.keep.forget(&name(action))?
+        } else {
+            hand.keep.put(&name(action), &before)?
+        }
+        return Err(failure);
+    }
     Ok(format!("{} cut off until {until}", list(&all)))
 }
 

@@ -136,10 +136,10 @@ fn overlay(table: &mut Table, text: &str) -> Result<()> {
     let written: Table = toml::from_str(text).map_err(|e| anyhow::anyhow!("{}", e.to_string().trim_end()))?;
     for (section, keys) in written {
         let Some(Value::Table(known)) = table.get_mut(&section) else {
-            bail!("line {}: there is no section [{section}]; there are {}", line_of(text, &section), names(table));
+            bail!("line {}: there is no section [{section}]; there are {}", line_of(text, "", &section), names(table));
         };
         let Value::Table(keys) = keys else {
-            bail!("line {}: {section} is a section, written [{section}]", line_of(text, &section));
+            bail!("line {}: {section} is a section, written [{section}]", line_of(text, "", &section));
         };
         overlay_section(known, keys, &section, text)?;
     }
@@ -159,14 +159,14 @@ fn overlay_section(known: &mut Table, written: Table, section: &str, text: &str)
                 known.insert(key, value);
             }
             (None, _) => {
-                bail!("line {}: [{section}] has no key {key}; it has {}", line_of(text, &key), names(known))
+                bail!("line {}: [{section}] has no key {key}; it has {}", line_of(text, section, &key), names(known))
             }
             (Some(Value::Table(within)), Value::Table(keys)) => {
                 overlay_section(within, keys, &format!("{section}.{key}"), text)?;
             }
             (Some(default), value) if !default.same_type(&value) => bail!(
                 "line {}: {key} of [{section}] is a {}, not a {}",
-                line_of(text, &key),
+                line_of(text, section, &key),
                 default.type_str(),
                 value.type_str()
             ),
@@ -181,8 +181,12 @@ fn names(table: &Table) -> String {
 }
 
 /// The line on which a key or section is written, from 1.
-fn line_of(text: &str, name: &str) -> usize {
-    let written = |l: &str| l.trim_start().trim_start_matches('[').starts_with(name);
+fn line_of(text: &str, section: &str, name: &str) -> usize {
+    let whole = format!("{section}.{name}");
+    let written = |l: &str| {
+        let line = l.trim_start().trim_start_matches('[');
+        line.starts_with(name) || (!section.is_empty() && line.starts_with(&whole))
+    };
     text.lines().position(written).map_or(1, |i| i + 1)
 }
 

@@ -114,6 +114,15 @@ pub enum ReleaseError {
     },
 }
 
+/// A playbook that a person starts.
+#[derive(Clone, Copy, Debug)]
+pub struct Start<'a> {
+    /// Which.
+    pub playbook: &'a str,
+    /// Who.
+    pub by: &'a Principal,
+}
+
 /// A run that a person wanted and that did not begin, and why.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, thiserror::Error)]
 #[serde(rename_all = "snake_case", tag = "is")]
@@ -174,11 +183,11 @@ impl Responses {
         &mut self,
         now: Timestamp,
         threat: &Threat,
-        playbook: &str,
+        start: Start<'_>,
         playbooks: &Playbooks,
         policy: &Policy,
-        by: &Principal,
     ) -> Result<Vec<Change>, StartError> {
+        let Start { playbook, by } = start;
         let unknown = || StartError::Unknown { playbook: playbook.to_owned() };
         let playbook = playbooks.get(playbook).ok_or_else(unknown)?;
         let of = self.histories.get(&threat.threat_id).and_then(|of| of.get(playbook.id()));

@@ -17,6 +17,7 @@ use super::words::quoted;
 ///
 /// # Errors
 /// Which parameter can not be read, which is possible only of what was filled in from the threat.
+#[expect(clippy::too_many_lines, reason = "one arm for each verb, and nothing beside them")]
 pub(super) fn action(verb: Verb, parameters: &BTreeMap<String, String>, seen_at: Timestamp) -> Result<Action, String> {
     let words = Words(parameters);
     Ok(match verb {

@@ -78,7 +78,7 @@ fn damaged_documents_are_refused_by_place_or_come_back_equal() {
                 assert!(!errors.is_empty() && errors.len() <= limits::PLAYBOOK_ERRORS_MAX);
                 for error in errors {
                     assert!(!error.reason.contains(char::is_control), "{error:?}");
-                    assert!(error.reason.chars().count() < 4_000, "{error}");
+                    assert!(error.reason.chars().count() < 1_000, "{error}");
                 }
                 refused += 1;
             }

@@ -105,6 +105,8 @@ fn a_host_is_cut_off_under_all_its_addresses_or_none() {
     rig.restart(failing);
     let receipt = rig.carry(&isolate(Some("server"), None), false);
     assert!(refusal(&receipt).1, "it may be tried again");
+    let files = std::fs::read_dir(rig.dir.path()).unwrap().flatten().filter(|e| e.path().is_file());
+    assert_eq!(files.count(), 0, "nothing is remembered of what did not come about");
     for server in [v4(3), v6(3)] {
         assert!(rig.attacker().connect(echo(server), LONG).is_ok());
     }

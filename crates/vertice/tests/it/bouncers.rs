@@ -2,8 +2,13 @@
 
 use std::fs::File;
 use std::path::Path;
-use std::time::Duration;
+use std::process::Command;
+use std::time::{Duration, Instant};
 
+use vertice_testkit::bouncer::{Bouncer, PROGRAM};
+use vertice_testkit::net::missing;
+
+use crate::live::{LIMIT, Site, said};
 use crate::process::{KEY, Server, vertice};
 
 /// Runs a command against a server, and returns what it prints and its exit code.
@@ -59,4 +64,45 @@ fn a_bouncer_is_let_in_until_it_is_removed() {
     let (told, code) = run(&server, &["bouncers", "remove", "edge"]);
     assert!(code == Some(3) && told.contains("there is no bouncer"), "{told}");
     assert_eq!(server.stop(), Some(0));
+}
+
+/// From a line of a log to a packet filter that is not ours, and back: the real binary, live, and Debian's bouncer.
+#[test]
+fn a_bouncer_holds_what_vertice_contains_and_lets_go_of_what_it_releases() {
+    if let Some(left_out) = missing(&[PROGRAM, "nft"]) {
+        return println!("bouncers: {left_out}");
+    }
+    let Some(site) = Site::new("") else { return };
+    let server = site.up();
+    let asked = ["--url", &server.url, "--key", KEY];
+    let added = said(&site.vertice(&[&["bouncers", "add", "edge"][..], &asked].concat()));
+    let key = added.lines().find_map(|line| line.trim().strip_prefix("api_key: ")).unwrap_or_else(|| panic!("{added}"));
+    let bouncer = Bouncer::start(&site.star.router, site.dir(), &server.url, key);
+    site.attack(&server, "10.77.1.2");
+    until(&site, &bouncer, true);
+    let released = site.vertice(&[&["release", "10.77.1.2", "--reason", "test"][..], &asked].concat());
+    assert!(released.status.success(), "{}", said(&released));
+    until(&site, &bouncer, false);
+    site.until_it_gets_through(true);
+    assert_eq!(server.stop(), Some(0));
+}
+
+/// Waits until the attacker is, or is not, among those that the bouncer keeps out.
+#[expect(clippy::disallowed_methods, reason = "a deadline for what another process does")]
+fn until(site: &Site, bouncer: &Bouncer, wanted: bool) {
+    let until = Instant::now() + LIMIT;
+    loop {
+        let list = ["list", "set", "ip", "crowdsec", "crowdsec-blacklists"];
+        let listed = site.at(|| Command::new("nft").args(list).output()).unwrap();
+        // The set is there as soon as the bouncer has begun.
+        let is_kept_out = String::from_utf8_lossy(&listed.stdout).contains("10.77.1.2");
+        if listed.status.success() && is_kept_out == wanted {
+            return;
+        }
+        assert!(
+            Instant::now() < until,
+            "kept out: {is_kept_out}, wanted: {wanted}; the bouncer says:\n{}",
+            bouncer.log()
+        );
+    }
 }

@@ -16,7 +16,7 @@ use crate::process::{KEY, Server, vertice};
 const PORT: u16 = 7_007;
 
 /// Longest that anything here is waited for: many times what it takes on a busy machine.
-const LIMIT: Duration = Duration::from_secs(60);
+pub const LIMIT: Duration = Duration::from_secs(60);
 
 const RULE: &str = "\
 title: Mallory logs in
@@ -42,15 +42,15 @@ actions:
 "#;
 
 /// A router that Vertice runs on, an attacker behind it (host 1), and a server with a service (host 2).
-struct Site {
-    star: Star,
+pub struct Site {
+    pub star: Star,
     dir: tempfile::TempDir,
     config: PathBuf,
 }
 
 impl Site {
     /// `None` where something is missing; then it is said what is left out.
-    fn new(response: &str) -> Option<Site> {
+    pub fn new(response: &str) -> Option<Site> {
         if let Some(left_out) = missing(&["nft"]) {
             println!("live: {left_out}");
             return None;
@@ -70,17 +70,22 @@ impl Site {
         Some(Site { star, dir, config })
     }
 
+    /// A directory for the files of whatever else runs here.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
     fn data(&self) -> PathBuf {
         self.dir.path().join("data")
     }
 
-    fn up(&self) -> Server {
+    pub fn up(&self) -> Server {
         let config = self.config.display().to_string();
         self.star.router.run(|| Server::start_with(&self.data(), &["--config", &config]))
     }
 
     /// On the router, where the API is.
-    fn at<T: Send>(&self, what: impl FnOnce() -> T + Send) -> T {
+    pub fn at<T: Send>(&self, what: impl FnOnce() -> T + Send) -> T {
         self.star.router.run(what)
     }
 
@@ -89,7 +94,7 @@ impl Site {
     }
 
     /// The attacker connects again, and gets through or does not: waits until it is so.
-    fn until_it_gets_through(&self, wanted: bool) {
+    pub fn until_it_gets_through(&self, wanted: bool) {
         let until = Instant::now() + LIMIT;
         loop {
             let through = self.connect().is_ok();
@@ -100,7 +105,7 @@ impl Site {
         }
     }
 
-    fn attack(&self, server: &Server, from: &str) {
+    pub fn attack(&self, server: &Server, from: &str) {
         let line = format!("2026-03-01T10:00:00Z web1 sshd[1]: Failed password for mallory from {from} port 1 ssh2\n");
         let (status, answer) = self.at(|| server.post("/api/v1/events", line.as_bytes())).expect("it is there");
         assert_eq!(status, 202, "{answer}");
@@ -118,7 +123,7 @@ impl Site {
         }
     }
 
-    fn vertice(&self, arguments: &[&str]) -> Output {
+    pub fn vertice(&self, arguments: &[&str]) -> Output {
         let config = self.config.display().to_string();
         self.at(|| vertice().args(arguments).args(["--config", &config]).output().expect("it runs"))
     }
@@ -131,7 +136,7 @@ fn write(dir: &Path, name: &str, text: &str) -> PathBuf {
     path
 }
 
-fn said(output: &Output) -> String {
+pub fn said(output: &Output) -> String {
     String::from_utf8_lossy(&[output.stdout.clone(), output.stderr.clone()].concat()).into_owned()
 }
 

@@ -81,6 +81,7 @@ pub(super) fn document(document: &Value) -> Result<Remarks, Vec<Fault>> {
         None => check.fault("$", format!("is {}, and should be a playbook: keys and values", is(document))),
     }
     check.remarks.truncate(limits::PLAYBOOK_ERRORS_MAX);
+    check.remarks.iter_mut().for_each(|remark| *remark = short(remark));
     if check.faults.is_empty() { Ok(check.remarks) } else { Err(check.faults) }
 }
 
@@ -478,6 +479,16 @@ pub(super) fn is(value: &Value) -> String {
         Value::Array(_) => "a list".to_owned(),
         Value::Object(_) => "keys and values".to_owned(),
     }
+}
+
+/// What is told, without what moves a cursor, and no longer than a person reads: it may list ids of the document.
+pub(super) fn short(told: &str) -> String {
+    let max = 4 * limits::REASON_CHARS_MAX;
+    let mut short: String = told.chars().take(max).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+    if told.chars().count() > max {
+        short.push('…');
+    }
+    short
 }
 
 /// A key as it may stand in a path: whole as far as it is short, and without what moves a cursor.

@@ -51,7 +51,7 @@ pub(super) fn document(playbook: &Playbook, written: &Map<String, Value>) -> Val
     });
     let optional = [
         ("description", written.get("description").cloned()),
-        ("target_definitions", (!steps.targets.is_empty()).then(|| Value::Object(steps.targets))),
+        ("target_definitions", (!steps.targets.is_empty()).then_some(Value::Object(steps.targets))),
         ("playbook_variables", variables(playbook)),
     ];
     for (key, value) in optional {

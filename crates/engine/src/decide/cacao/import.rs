@@ -44,7 +44,7 @@ pub fn import(file: &ContentFile) -> Result<Imported, Vec<ContentError>> {
         None => foreign(top),
     };
     imported.remarks.splice(0..0, remarks);
-    let whole = |reason: String| vec![path(0, 0, reason)];
+    let whole = |reason: String| vec![path(0, 0, check::short(&reason))];
     let same = yaml::read(&imported.text).is_ok_and(|root| text::values(&root) == Value::Object(values.clone()));
     if !same {
         return Err(whole("it says what a playbook's YAML can not".to_owned()));
@@ -61,7 +61,7 @@ pub fn import(file: &ContentFile) -> Result<Imported, Vec<ContentError>> {
 }
 
 fn told<'p>(path: &'p impl Fn(u64, u64, String) -> ContentError) -> impl Fn(check::Fault) -> ContentError + 'p {
-    |(at, reason)| path(0, 0, format!("`{at}` {reason}"))
+    |(at, reason)| path(0, 0, check::short(&format!("`{at}` {reason}")))
 }
 
 /// Adds the document to the file that it became.
@@ -139,8 +139,10 @@ fn actions(top: &Map<String, Value>, order: Value, at: &str) -> Result<Vec<Value
 fn plain(imported: &Imported, values: &Map<String, Value>) -> Result<Value, String> {
     let file = ContentFile { path: imported.file_name.clone(), text: imported.text.clone() };
     let playbook = Playbook::read(&file).map_err(|errors| {
-        let all: Vec<_> = errors.iter().map(|error| error.reason.as_str()).collect();
-        format!("our extension in it says what is no playbook: {}", all.join("; "))
+        let told: Vec<_> = errors.iter().map(|error| error.reason.as_str()).take(TOLD_MAX).collect();
+        let more = errors.len() - told.len();
+        let more = if more == 0 { String::new() } else { format!("; and {more} more") };
+        format!("our extension in it says what is no playbook: {}{more}", told.join("; "))
     })?;
     Ok(export::document(&playbook, values))
 }
@@ -295,5 +297,5 @@ fn words(top: &Map<String, Value>, id: &str, step: &Value) -> String {
     lines.join("; ")
 }
 
-/// Commands and targets of a step that its remark names; the kept document has them all.
+/// Commands and targets of a step that its remark names, and faults of one extension; more are not read.
 const TOLD_MAX: usize = 4;

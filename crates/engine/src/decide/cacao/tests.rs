@@ -278,6 +278,7 @@ fn what_does_not_matter_here_is_a_remark() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one line for each mistake")]
 fn what_is_wrong_is_told_with_its_path() {
     let look = "action--00000000-0000-4000-8000-000000000001";
     for (pointer, value, wanted) in [
@@ -341,6 +342,16 @@ fn what_is_wrong_is_told_with_its_path() {
         imported(&wrong)
             .unwrap_err()
             .contains(".contact.email.work` is the text `a@b.c;`x``, and should be one e-mail")
+    );
+    let mut wrong = foreign();
+    for n in 0..999 {
+        wrong["agent_definitions"][format!("\u{7f}{n}")] = json!({"type": "x", "name": "n"});
+    }
+    wrong["workflow"][look]["agent"] = json!("gone");
+    let told = imported(&wrong).unwrap_err();
+    assert!(
+        !told.contains('\u{7f}') && told.chars().count() < 700 && told.contains("there is no definition of `gone`"),
+        "{told}"
     );
     let errors = import(&file("x.json", "{\n\"a\": 1,,}")).unwrap_err();
     assert_eq!((errors.len(), errors[0].line, errors[0].column), (1, 2, 8));

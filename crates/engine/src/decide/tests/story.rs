@@ -9,15 +9,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use vertice_model::{
-    Action, ContainmentId, ContainmentState, FirewallRule, FirewallVerdict, Hold, Order, OrderId, Outcome, Principal,
-    QuestionId, QuestionState, Receipt, RunId, RunState, StepState, Task, ThreatId, ThreatState, Timestamp,
-    VerdictKind,
+    Action, Containment, ContainmentId, ContainmentState, FirewallRule, FirewallVerdict, Hold, Order, OrderId, Outcome,
+    Principal, Question, QuestionId, QuestionState, Receipt, Run, RunId, RunState, StepState, Task, ThreatId,
+    ThreatState, Timestamp, VerdictKind,
 };
 
 use super::brief::{start, threat};
 use crate::content::ContentFile;
 use crate::decide::verb::Verb;
-use crate::decide::{Answer, Change, Playbooks, Policy, Protected, Responses, Whom, cases};
+use crate::decide::{Answer, Approved, Change, Playbooks, Policy, Protected, Responses, Start, Whom, cases};
 
 /// Slow down by itself; ask about a block; after that, ask about a decoy.
 pub(super) const GUESS: &str = r#"
@@ -189,32 +189,11 @@ impl<'p> Teller<'p> {
             ["start", playbook, brief, "by", who] => {
                 let threat = threat(&format!("guess medium 0.9 ip=203.0.113.9 id={brief}"));
                 self.threats.insert(threat.threat_id, (*brief).to_owned());
-                let started = self.responses.start(now, &threat, playbook, self.playbooks, &self.policy, &by(who));
+                let start = Start { playbook, by: &by(who) };
+                let started = self.responses.start(now, &threat, start, self.playbooks, &self.policy);
                 started.map_err(|e| e.to_string())
             }
-            ["begun", name] => {
-                let order = self.orders.iter().find(|(of, _)| of == name).expect("an order").1.order_id;
-                assert_eq!(self.responses.awaited(order), Some(false));
-                self.responses.begun(order);
-                assert_eq!(self.responses.awaited(order), Some(true));
-                Ok(Vec::new())
-            }
-            ["done", name, but @ ..] => Ok(self.receipt(now, name, Task::Apply, Outcome::Done, but.last().copied())),
-            ["undone", name] => Ok(self.receipt(now, name, Task::Undo, Outcome::Done, None)),
-            ["fail", name, "for", how] => {
-                let task = self.orders.iter().find(|(of, _)| of == name).expect("an order").1.task;
-                let outcome = Outcome::Failed { reason: "nft is busy".to_owned(), retry: *how == "now" };
-                Ok(self.receipt(now, name, task, outcome, None))
-            }
-            ["lost", name] => {
-                let outcome = Outcome::Unknown { reason: "we were killed".to_owned() };
-                Ok(self.receipt(now, name, Task::Apply, outcome, None))
-            }
-            ["resolve", name, word, "by", who] => {
-                let order = self.lost.get(*name).copied().unwrap_or_else(|| OrderId::derive("unknown"));
-                Ok(self.responses.resolve(now, order, *word == "yes", &by(who), &self.policy))
-            }
-            _ => panic!("{what} is no line of a story"),
+            words => Ok(self.became(now, words)),
         };
         // Whatever happened, what is kept can be written down and read again.
         let kept = serde_json::to_string(&self.responses).unwrap();
@@ -222,6 +201,35 @@ impl<'p> Teller<'p> {
         match changes {
             Ok(changes) => changes.iter().map(|change| self.say(change)).collect(),
             Err(why) => vec![format!("no: {}", self.named(why))],
+        }
+    }
+
+    /// What became of an order.
+    fn became(&mut self, now: Timestamp, words: &[&str]) -> Vec<Change> {
+        match words {
+            ["begun", name] => {
+                let order = self.orders.iter().find(|(of, _)| of == name).expect("an order").1.order_id;
+                assert_eq!(self.responses.awaited(order), Some(false));
+                self.responses.begun(order);
+                assert_eq!(self.responses.awaited(order), Some(true));
+                Vec::new()
+            }
+            ["done", name, but @ ..] => self.receipt(now, name, Task::Apply, Outcome::Done, but.last().copied()),
+            ["undone", name] => self.receipt(now, name, Task::Undo, Outcome::Done, None),
+            ["fail", name, "for", how] => {
+                let task = self.orders.iter().find(|(of, _)| of == name).expect("an order").1.task;
+                let outcome = Outcome::Failed { reason: "nft is busy".to_owned(), retry: *how == "now" };
+                self.receipt(now, name, task, outcome, None)
+            }
+            ["lost", name] => {
+                let outcome = Outcome::Unknown { reason: "we were killed".to_owned() };
+                self.receipt(now, name, Task::Apply, outcome, None)
+            }
+            ["resolve", name, word, "by", who] => {
+                let order = self.lost.get(*name).copied().unwrap_or_else(|| OrderId::derive("unknown"));
+                self.responses.resolve(now, order, *word == "yes", &Principal((*who).to_owned()), &self.policy)
+            }
+            _ => panic!("{words:?} is no line of a story"),
         }
     }
 
@@ -241,95 +249,102 @@ impl<'p> Teller<'p> {
     }
 
     fn say(&mut self, change: &Change) -> String {
-        let since = |at: Timestamp| at.micros_since(start()) / 1_000_000;
         match change {
-            Change::Run(run) => {
-                self.runs.insert(run.run_id);
-                let done = run.steps.iter().filter(|s| s.state == StepState::Done).count();
-                assert!(run.actions_executed as usize >= done);
-                assert!(!run.simulated || (!run.success && run.actions_executed == 0), "simulated is never done");
-                let state = match run.state {
-                    RunState::Refused => "refused",
-                    RunState::Waiting => "waits",
-                    RunState::Ended => "ended",
-                    RunState::RolledBack => "rolled back",
-                };
-                let reason = run.reason.as_ref().map_or(String::new(), |r| format!(" ({r})"));
-                let steps: Vec<_> =
-                    run.steps.iter().map(|s| format!("{} {}", s.action_id, cases::state(&s.state))).collect();
-                let threat = self.threats[&run.threat_id].clone();
-                self.named(format!("run {threat}/{} {state}{reason}: {}", run.playbook_id, steps.join("; ")))
+            Change::Run(run) => self.say_run(run),
+            Change::Question(question) => self.say_question(question),
+            Change::Containment(held) => self.say_containment(held),
+            Change::Act(order) => self.say_order(order),
+        }
+    }
+
+    fn say_run(&mut self, run: &Run) -> String {
+        self.runs.insert(run.run_id);
+        let done = run.steps.iter().filter(|s| s.state == StepState::Done).count();
+        assert!(run.actions_executed as usize >= done);
+        assert!(!run.simulated || (!run.success && run.actions_executed == 0), "simulated is never done");
+        let state = match run.state {
+            RunState::Refused => "refused",
+            RunState::Waiting => "waits",
+            RunState::Ended => "ended",
+            RunState::RolledBack => "rolled back",
+        };
+        let reason = run.reason.as_ref().map_or(String::new(), |r| format!(" ({r})"));
+        let steps: Vec<_> = run.steps.iter().map(|s| format!("{} {}", s.action_id, cases::state(&s.state))).collect();
+        let threat = self.threats[&run.threat_id].clone();
+        self.named(format!("run {threat}/{} {state}{reason}: {}", run.playbook_id, steps.join("; ")))
+    }
+
+    fn say_question(&mut self, question: &Question) -> String {
+        let since = |at: Timestamp| at.micros_since(start()) / 1_000_000;
+        let name = self.name(question.threat_id, &question.playbook_id, &question.action_id);
+        self.ids.push((question.question_id.to_string(), name.clone()));
+        self.ids.push((question.plan_digest.clone(), "PLAN".to_owned()));
+        self.questions.insert(name.clone(), (question.question_id, question.plan_digest.clone()));
+        let by = question.answered.as_ref().map_or(String::new(), |(by, _)| format!(" by {by}"));
+        match question.state {
+            QuestionState::Pending if !question.approvals.is_empty() => {
+                let yes: Vec<_> = question.approvals.iter().map(|(who, _)| who.to_string()).collect();
+                format!("question {name} has {} of {}", yes.join(", "), question.approvals_needed)
             }
-            Change::Question(question) => {
-                let name = self.name(question.threat_id, &question.playbook_id, &question.action_id);
-                self.ids.push((question.question_id.to_string(), name.clone()));
-                self.ids.push((question.plan_digest.clone(), "PLAN".to_owned()));
-                self.questions.insert(name.clone(), (question.question_id, question.plan_digest.clone()));
-                let by = question.answered.as_ref().map_or(String::new(), |(by, _)| format!(" by {by}"));
-                match question.state {
-                    QuestionState::Pending if !question.approvals.is_empty() => {
-                        let yes: Vec<_> = question.approvals.iter().map(|(who, _)| who.to_string()).collect();
-                        format!("question {name} has {} of {}", yes.join(", "), question.approvals_needed)
-                    }
-                    QuestionState::Pending => {
-                        let urgent = if question.urgent { " urgently" } else { "" };
-                        format!("ask {name}{urgent} until {}: {}", since(question.expires_at), question.prompt)
-                    }
-                    QuestionState::Approved => format!("question {name} approved{by}"),
-                    QuestionState::Denied => format!("question {name} denied{by}"),
-                    QuestionState::Expired => format!("question {name} expired"),
-                    QuestionState::Superseded => format!("question {name} superseded"),
-                    QuestionState::Cancelled => format!("question {name} cancelled"),
-                }
+            QuestionState::Pending => {
+                let urgent = if question.urgent { " urgently" } else { "" };
+                format!("ask {name}{urgent} until {}: {}", since(question.expires_at), question.prompt)
             }
-            Change::Containment(held) => {
-                let name = self.name(held.threat_id, &held.playbook_id, &held.action_id);
-                self.ids.push((held.containment_id.to_string(), name.clone()));
-                self.containments.insert(name.clone(), held.containment_id);
-                match &held.state {
-                    ContainmentState::Active => {
-                        let word = |what: serde_json::Value| what.as_str().unwrap_or_default().to_owned();
-                        let stage = word(serde_json::to_value(held.stage).unwrap());
-                        let hold = match held.hold {
-                            Hold::Full => String::new(),
-                            less => format!(" {}", word(serde_json::to_value(less).unwrap())),
-                        };
-                        let until = since(held.lease_until);
-                        format!("hold {name} {} until {until} {stage}{hold}", held.entity)
-                    }
-                    ContainmentState::Releasing { by, reason, .. } => {
-                        format!("letting go {name} {} by {by}: {reason}", held.entity)
-                    }
-                    ContainmentState::Expired => format!("healed {name} {}: {}", held.entity, held.note),
-                    ContainmentState::Released { by, reason } => {
-                        format!("let go {name} {} by {by}: {reason}", held.entity)
-                    }
-                }
+            QuestionState::Approved => format!("question {name} approved{by}"),
+            QuestionState::Denied => format!("question {name} denied{by}"),
+            QuestionState::Expired => format!("question {name} expired"),
+            QuestionState::Superseded => format!("question {name} superseded"),
+            QuestionState::Cancelled => format!("question {name} cancelled"),
+        }
+    }
+
+    fn say_containment(&mut self, held: &Containment) -> String {
+        let since = |at: Timestamp| at.micros_since(start()) / 1_000_000;
+        let name = self.name(held.threat_id, &held.playbook_id, &held.action_id);
+        self.ids.push((held.containment_id.to_string(), name.clone()));
+        self.containments.insert(name.clone(), held.containment_id);
+        match &held.state {
+            ContainmentState::Active => {
+                let word = |what: serde_json::Value| what.as_str().unwrap_or_default().to_owned();
+                let stage = word(serde_json::to_value(held.stage).unwrap());
+                let hold = match held.hold {
+                    Hold::Full => String::new(),
+                    less => format!(" {}", word(serde_json::to_value(less).unwrap())),
+                };
+                let until = since(held.lease_until);
+                format!("hold {name} {} until {until} {stage}{hold}", held.entity)
             }
-            Change::Act(order) => {
-                let by = order.by().to_string();
-                let order = order.get().clone();
-                let playbook = self.playbooks.iter().next().map_or("", |p| p.id()).to_owned();
-                let name = self.name(order.threat_id, &playbook, &order.action_id);
-                let task = match order.task {
-                    Task::Apply => "do",
-                    Task::Undo => "undo",
-                };
-                let what = match &order.action {
-                    Action::FirewallRule(FirewallRule { rule: FirewallVerdict::Block, .. }) => "block".to_owned(),
-                    Action::FirewallRule(FirewallRule {
-                        rule: FirewallVerdict::RateLimit { count, per_s }, ..
-                    }) => {
-                        format!("let through {count} in {per_s} s")
-                    }
-                    other => other.verb().to_owned(),
-                };
-                let until = order.until.map_or(String::new(), |at| format!(" until {}", since(at)));
-                let again = if order.attempt > 1 { format!(", try {}", order.attempt) } else { String::new() };
-                self.orders.push((name.clone(), order));
-                format!("{task} {name}: {what}{until} (yes by {by}{again})")
+            ContainmentState::Releasing { by, reason, .. } => {
+                format!("letting go {name} {} by {by}: {reason}", held.entity)
+            }
+            ContainmentState::Expired => format!("healed {name} {}: {}", held.entity, held.note),
+            ContainmentState::Released { by, reason } => {
+                format!("let go {name} {} by {by}: {reason}", held.entity)
             }
         }
+    }
+
+    fn say_order(&mut self, order: &Approved<Order>) -> String {
+        let since = |at: Timestamp| at.micros_since(start()) / 1_000_000;
+        let by = order.by().to_string();
+        let order = order.get().clone();
+        let playbook = self.playbooks.iter().next().map_or("", |p| p.id()).to_owned();
+        let name = self.name(order.threat_id, &playbook, &order.action_id);
+        let task = match order.task {
+            Task::Apply => "do",
+            Task::Undo => "undo",
+        };
+        let what = match &order.action {
+            Action::FirewallRule(FirewallRule { rule: FirewallVerdict::Block, .. }) => "block".to_owned(),
+            Action::FirewallRule(FirewallRule { rule: FirewallVerdict::RateLimit { count, per_s }, .. }) => {
+                format!("let through {count} in {per_s} s")
+            }
+            other => other.verb().to_owned(),
+        };
+        let until = order.until.map_or(String::new(), |at| format!(" until {}", since(at)));
+        let again = if order.attempt > 1 { format!(", try {}", order.attempt) } else { String::new() };
+        self.orders.push((name.clone(), order));
+        format!("{task} {name}: {what}{until} (yes by {by}{again})")
     }
 
     /// How a story calls an action: short where one playbook runs, with its playbook where several do.
