@@ -16,7 +16,8 @@ use axum::response::{IntoResponse, Response};
 use vertice_model::Principal;
 
 use crate::Inner;
-use crate::keys::{Holder, KeyPolicy, is_loopback};
+use crate::keyring::Holder;
+use crate::keys::{KeyPolicy, is_loopback};
 use crate::problem::{Kind, Problem};
 use crate::routes::agent;
 
@@ -98,7 +99,7 @@ fn judge(inner: &Inner, request: &Request) -> Result<Admitted, Problem> {
     let holder = match presented(request.headers()) {
         Err(problem) => return Err(if for_bouncers { no_bouncer() } else { problem }),
         Ok(None) => None,
-        Ok(Some(secret)) => match access.whose(secret) {
+        Ok(Some(secret)) => match access.keys.whose(secret) {
             Some(found) => Some(found),
             None => return Err(wrong_key(inner, request, for_bouncers)),
         },

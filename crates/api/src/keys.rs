@@ -1,21 +1,16 @@
-//! API keys: who may decide, and who may look.
-//!
-//! A bouncer's key is kept beside the others, under a name that no other key can have. It reads decisions and nothing
-//! else, and comes and goes while everything runs.
+//! API keys: what they are made of, and where they are needed. Which there are is in `keyring.rs`.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use vertice_model::{Principal, Timestamp};
+use vertice_model::Timestamp;
 use vertice_store::{ApiKey, ReadError, Store, SubmitError};
 
+use crate::keyring::Keyring;
 use crate::limits;
 
 /// What every key begins with, so that a leaked one is recognised.
 const PREFIX: &str = "vk_";
-
-/// What the names begin with under which the keys of bouncers are kept.
-const BOUNCER: &str = "bouncer/";
 
 /// A new API key. It is shown once; only its digest is kept.
 pub struct NewKey {
@@ -102,41 +97,9 @@ pub struct Access {
     /// Whether only this machine can reach the listener.
     pub(crate) loopback: bool,
     pub(crate) policy: KeyPolicy,
-    keys: Vec<(blake3::Hash, Principal)>,
-    bouncers: RwLock<Vec<Bouncer>>,
+    /// Those that are known.
+    pub(crate) keys: Arc<Keyring>,
     failures: Mutex<Bucket>,
-}
-
-/// Whose key it is.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) enum Holder {
-    /// Somebody who may do everything.
-    Person(Principal),
-    /// A bouncer, by its name, which may read decisions.
-    Bouncer(String),
-}
-
-/// A bouncer's key, as it is kept.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Bouncer {
-    /// The bouncer's name.
-    pub(crate) name: String,
-    /// The digest of its key.
-    pub(crate) key: blake3::Hash,
-    /// When it was added.
-    pub(crate) created: Timestamp,
-}
-
-impl Bouncer {
-    /// The name under which a bouncer's key is kept.
-    pub(crate) fn kept_as(name: &str) -> String {
-        format!("{BOUNCER}{name}")
-    }
-
-    fn kept(key: &ApiKey) -> Option<Bouncer> {
-        let name = key.name.strip_prefix(BOUNCER)?.to_owned();
-        Some(Bouncer { name, key: blake3::Hash::from_bytes(key.hash), created: key.created })
-    }
 }
 
 impl Access {
@@ -146,53 +109,7 @@ impl Access {
     pub fn new(listener: SocketAddr, policy: KeyPolicy, keys: &[ApiKey]) -> Access {
         let loopback = is_loopback(listener.ip());
         let policy = if loopback { policy } else { KeyPolicy::Always };
-        if keys.len() > limits::KEYS_MAX {
-            tracing::warn!(
-                "there are {} API keys; those after the first {} are not known",
-                keys.len(),
-                limits::KEYS_MAX
-            );
-        }
-        let (bouncers, people): (Vec<&ApiKey>, Vec<&ApiKey>) = keys.iter().partition(|k| Bouncer::kept(k).is_some());
-        let people = people.into_iter().take(limits::KEYS_MAX);
-        let keys = people.map(|k| (blake3::Hash::from_bytes(k.hash), Principal(k.name.clone()))).collect();
-        let bouncers = bouncers.into_iter().filter_map(Bouncer::kept).take(limits::BOUNCERS_MAX).collect();
-        Access { loopback, policy, keys, bouncers: RwLock::new(bouncers), failures: Mutex::default() }
-    }
-
-    /// Whose key it is, with its digest. Takes the same time whichever it is, and whether it is one.
-    pub(crate) fn whose(&self, secret: &str) -> Option<(blake3::Hash, Holder)> {
-        let presented = blake3::Hash::from_bytes(digest(secret));
-        let mut found = None;
-        for (hash, principal) in &self.keys {
-            // `blake3::Hash` compares in constant time.
-            if *hash == presented {
-                found = Some(Holder::Person(principal.clone()));
-            }
-        }
-        for bouncer in self.bouncers.read().unwrap_or_else(PoisonError::into_inner).iter() {
-            if bouncer.key == presented {
-                found = Some(Holder::Bouncer(bouncer.name.clone()));
-            }
-        }
-        found.map(|holder| (presented, holder))
-    }
-
-    /// The bouncers, by name.
-    pub(crate) fn bouncers(&self) -> Vec<Bouncer> {
-        let mut bouncers = self.bouncers.read().unwrap_or_else(PoisonError::into_inner).clone();
-        bouncers.sort_by(|a, b| a.name.cmp(&b.name));
-        bouncers
-    }
-
-    /// Lets a bouncer in from now on.
-    pub(crate) fn let_in(&self, bouncer: Bouncer) {
-        self.bouncers.write().unwrap_or_else(PoisonError::into_inner).push(bouncer);
-    }
-
-    /// Lets a bouncer in no more.
-    pub(crate) fn keep_out(&self, name: &str) {
-        self.bouncers.write().unwrap_or_else(PoisonError::into_inner).retain(|b| b.name != name);
+        Access { loopback, policy, keys: Arc::new(Keyring::new(keys)), failures: Mutex::default() }
     }
 
     /// Counts a failed authentication; false when there were too many of late.
@@ -232,32 +149,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_drawn_key_is_recognised_and_no_other() {
+    fn a_drawn_key_is_like_no_other_and_is_not_shown_by_chance() {
         let (a, b) = (NewKey::draw().unwrap(), NewKey::draw().unwrap());
         assert_ne!(a.secret, b.secret);
-        assert_eq!(a.secret.len(), 3 + 64);
+        assert_eq!((a.secret.len(), a.hash), (3 + 64, digest(&a.secret)));
         assert!(!format!("{a:?}").contains(&a.secret));
-        let kept =
-            |name: &str, key: &NewKey| ApiKey { name: name.into(), hash: key.hash, created: Timestamp::default() };
-        let keys = [kept("ana", &a)];
-        let access = Access::new("127.0.0.1:1".parse().unwrap(), KeyPolicy::Decisions, &keys);
-        let whose = |key: &NewKey| access.whose(&key.secret).map(|(_, holder)| holder);
-        assert_eq!(whose(&a), Some(Holder::Person(Principal("ana".into()))));
-        assert_eq!(whose(&b), None);
-        assert_eq!(access.whose(""), None);
-        access.let_in(Bouncer::kept(&kept(&Bouncer::kept_as("edge"), &b)).unwrap());
-        assert_eq!(whose(&b), Some(Holder::Bouncer("edge".into())));
-        access.keep_out("edge");
-        assert_eq!(whose(&b), None);
-    }
-
-    #[test]
-    fn a_kept_bouncer_is_one_after_a_restart() {
-        let key = NewKey::draw().unwrap();
-        let kept = ApiKey { name: Bouncer::kept_as("edge"), hash: key.hash, created: Timestamp::default() };
-        let access = Access::new("127.0.0.1:1".parse().unwrap(), KeyPolicy::Decisions, &[kept]);
-        assert_eq!(access.whose(&key.secret).map(|(_, holder)| holder), Some(Holder::Bouncer("edge".into())));
-        assert_eq!(access.bouncers().len(), 1);
     }
 
     #[test]

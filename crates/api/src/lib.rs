@@ -11,6 +11,7 @@ mod crowdsec;
 mod extract;
 mod guard;
 mod intake;
+mod keyring;
 mod keys;
 pub mod limits;
 mod links;
@@ -35,6 +36,7 @@ use vertice_model::Timestamp;
 use vertice_store::{Clock, Store, SubmitError};
 
 pub use intake::{RefusedLine, Split, SplitBody, SplitError};
+pub use keyring::{Held, KeyError, KeyOf, Keyring};
 pub use keys::{Access, KeyPolicy, LinkSecretError, NewKey, digest, link_secret};
 pub use links::{Link, LinkError, Links};
 pub use metrics::Metrics;

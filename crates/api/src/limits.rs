@@ -128,14 +128,15 @@ pub const AUTH_FAILURES_BURST: u32 = 50;
 /// Failed authentications that are answered in a second, once the burst is used up.
 pub const AUTH_FAILURES_PER_S: u32 = 5;
 
-/// Most API keys. Each presented key is compared with all of them.
+/// Most API keys of people: everybody of a large organisation who may decide, with programs of theirs. Each presented
+/// key is compared with all of them, and with those of bouncers, which takes some microseconds.
 pub const KEYS_MAX: usize = 1_000;
 
 /// Most bouncers: one for each firewall, proxy and web server of a large network.
 pub const BOUNCERS_MAX: usize = 256;
 
-/// Most characters of a bouncer's name: a host's name and what runs there.
-pub const BOUNCER_NAME_CHARS_MAX: usize = 64;
+/// Most characters of the name of a key: that of an account, or a host's and what runs there.
+pub const KEY_NAME_CHARS_MAX: usize = 64;
 
 /// Most characters that are kept and told of a `User-Agent`: bouncers send some 60.
 pub const AGENT_CHARS_MAX: usize = 80;

@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 use vertice_store::{FindError, ReadError, SubmitError};
 
 use crate::guard::is_for_bouncers;
+use crate::keyring::KeyError;
 use crate::page;
 use crate::read::quiet;
 
@@ -233,6 +234,19 @@ impl From<SubmitError> for Problem {
             // Without Retry-After: it does not help before somebody has looked at the disk.
             SubmitError::Stopped(_) => Problem::new(Kind::Unavailable, detail),
         }
+    }
+}
+
+impl From<KeyError> for Problem {
+    fn from(error: KeyError) -> Problem {
+        let kind = match error {
+            KeyError::Store(error) => return Problem::from(error),
+            KeyError::Draw(error) => return Problem::internal("drawing an API key", &error),
+            KeyError::NoName { .. } | KeyError::Taken { .. } => Kind::Unprocessable,
+            KeyError::TooMany { .. } | KeyError::Exists { .. } | KeyError::Last => Kind::Conflict,
+            KeyError::None { .. } => Kind::NotFound,
+        };
+        Problem::new(kind, error.to_string())
     }
 }
 

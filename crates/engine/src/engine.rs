@@ -273,6 +273,7 @@ impl Engine {
             }
             Input::Operators(from) => self.state.responses.operators(from),
             Input::Start { playbook, threat, by } => self.start(stamp.now, playbook, *threat, by, &mut out),
+            Input::Key { .. } => {}
             Input::Tick => {
                 self.state.threats.expire(stamp.now);
                 out.changes(self.state.responses.expire(stamp.now, &self.content.policy));

@@ -80,6 +80,15 @@ pub enum Input {
         /// Who; they can not approve what it asks.
         by: Principal,
     },
+    /// An API key comes or goes. Nothing is judged by it: it is here because who may decide is a decision too.
+    Key {
+        /// The name that it is kept under; a bouncer's is `bouncer/` and the bouncer's name.
+        name: String,
+        /// Whether it comes.
+        added: bool,
+        /// Who adds or removes it.
+        by: Principal,
+    },
 }
 
 impl Input {
@@ -97,7 +106,8 @@ impl Input {
             | Input::Receipt(_)
             | Input::Resolve { .. }
             | Input::Operators(_)
-            | Input::Start { .. } => 1,
+            | Input::Start { .. }
+            | Input::Key { .. } => 1,
         }
     }
 }

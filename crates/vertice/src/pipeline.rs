@@ -191,7 +191,8 @@ impl Pipeline<'_> {
                 | Input::Receipt(_)
                 | Input::Resolve { .. }
                 | Input::Operators(_)
-                | Input::Start { .. } => engine.apply(*stamp, input),
+                | Input::Start { .. }
+                | Input::Key { .. } => engine.apply(*stamp, input),
             };
             if self.audit.is_some() {
                 entries.append(&mut audit::entries(*stamp, input, &wanted));

@@ -10,6 +10,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Deserialize;
 use vertice_engine::Input;
+use vertice_engine::decide::{Policy, not_theirs};
 use vertice_model::{
     Containment, ContainmentState, Principal, Question, QuestionState, Run, StepState, Threat, ThreatState, Timestamp,
     VerdictKind,
@@ -109,7 +110,9 @@ pub(crate) async fn give(
     let (at, judged) = api.decide(input).await?;
     let question: Question = api.get(RecordKind::Question, &id.to_string()).await?;
     if judged && !took(&question, *approve, &by, at) {
-        return Err(conflict(void(&question, answer, at).unwrap_or_else(|| "the engine did not accept it".to_owned())));
+        let policy = &api.api.content.borrow().policy;
+        let why = void(&question, answer, at).or_else(|| not_yours(&question, &by, *approve, policy));
+        return Err(conflict(why.unwrap_or_else(|| "the engine did not accept it".to_owned())));
     }
     if judged {
         api.api.metrics.approval(*approve);
@@ -141,6 +144,11 @@ pub(crate) fn void(question: &Question, answer: &Answer, now: Timestamp) -> Opti
     };
     let by = question.answered.as_ref().map(|(by, at)| format!(" by {by} at {at}")).unwrap_or_default();
     Some(format!("the question was already {state}{by}"))
+}
+
+/// Why an answer of this person has no effect on a question that waits for others.
+fn not_yours(question: &Question, by: &Principal, approve: bool, policy: &Policy) -> Option<String> {
+    not_theirs(question, by, approve, policy).map(|why| format!("{by} may not answer this question: {why}"))
 }
 
 fn took(question: &Question, approve: bool, by: &Principal, at: Timestamp) -> bool {

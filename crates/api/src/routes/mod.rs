@@ -10,6 +10,7 @@ mod detections;
 mod events;
 mod explain;
 mod health;
+mod keys;
 mod playbooks;
 mod responses;
 mod status;
@@ -49,6 +50,7 @@ use crate::{Inner, Problem};
         (name = "defense", description = "What was made of it, and what people decide."),
         (name = "bouncers", description = "Who enforces containments elsewhere: decisions in the form of CrowdSec's \
             local API (errors are `{\"message\": …}` there), and the keys to read them."),
+        (name = "keys", description = "Who may decide."),
         (name = "content", description = "Rules, mappings and playbooks."),
     )
 )]
@@ -75,6 +77,7 @@ pub(crate) fn all() -> OpenApiRouter<Arc<Inner>> {
         .merge(of_defense())
         .merge(of_decisions())
         .merge(of_bouncers())
+        .merge(of_keys())
         .merge(of_content())
 }
 
@@ -126,6 +129,10 @@ fn of_bouncers() -> OpenApiRouter<Arc<Inner>> {
         .routes(routes!(crowdsec::held, crowdsec::held_head))
         .routes(routes!(bouncers::list, bouncers::add))
         .routes(routes!(bouncers::remove))
+}
+
+fn of_keys() -> OpenApiRouter<Arc<Inner>> {
+    OpenApiRouter::new().routes(routes!(keys::list, keys::add)).routes(routes!(keys::remove))
 }
 
 fn of_content() -> OpenApiRouter<Arc<Inner>> {

@@ -11,6 +11,7 @@ mod errors;
 mod firewall;
 mod harness;
 mod intake;
+mod keys;
 mod lists;
 mod live;
 mod mutated;

@@ -40,4 +40,4 @@ mod yaml;
 pub use approved::Approved;
 pub use playbook::{ActionSummary, Playbook, PlaybookSummary, Playbooks};
 pub use policy::{Policy, Protected, Whom};
-pub use responses::{Answer, AnswerError, Change, ReleaseError, Responses, Start, StartError};
+pub use responses::{Answer, AnswerError, Change, ReleaseError, Responses, Start, StartError, not_theirs};

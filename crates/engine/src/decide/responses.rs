@@ -685,8 +685,9 @@ fn next_run(threat: &Threat, playbook: &Playbook, history: &History) -> RunId {
     RunId::derive(&format!("{}|{}|{}", threat.threat_id, playbook.id, history.count + 1))
 }
 
-/// Why this person's answer does not count; `None` if it does.
-fn not_theirs(question: &Question, by: &Principal, approve: bool, policy: &Policy) -> Option<String> {
+/// Why this person's answer to a question does not count; `None` if it does.
+#[must_use]
+pub fn not_theirs(question: &Question, by: &Principal, approve: bool, policy: &Policy) -> Option<String> {
     let name = |who: &Principal| who.0.strip_suffix(" (link)").unwrap_or(&who.0).to_owned();
     if !policy.may_answer(&by.0, question.urgent) {
         return Some("the configuration does not name them as an approver".to_owned());

@@ -95,6 +95,8 @@ pub enum Kind {
     Start,
     /// What a person saw of an order that nobody could tell of, or from where operators are logged in.
     Observation,
+    /// A person adds or removes an API key.
+    Key,
     /// The content and the policy in force from here on: rules, playbooks, mode, protected set, budgets.
     Content,
     /// A signature of every entry before it.
@@ -119,6 +121,7 @@ impl Kind {
             Kind::Verdict => "verdict",
             Kind::Start => "start",
             Kind::Observation => "observation",
+            Kind::Key => "key",
             Kind::Content => "content",
             Kind::Checkpoint => super::format::CHECKPOINT,
         }
@@ -156,6 +159,7 @@ fn of_input(stamp: Stamp, input: &Input) -> Option<Entry> {
         Input::Start { playbook, threat, by } => {
             enter(Kind::Start, &by.0, Some(*threat), json!({"threat_id": threat, "playbook_id": playbook}))
         }
+        Input::Key { name, added, by } => enter(Kind::Key, &by.0, None, json!({"name": name, "added": added})),
         Input::Begun { order } => enter(Kind::Intent, RESPONDER, None, json!({"order_id": order})),
         Input::Receipt(receipt) => enter(Kind::Outcome, RESPONDER, None, json!(receipt)),
         Input::Resolve { order, happened, by } => {

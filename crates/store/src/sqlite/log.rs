@@ -133,7 +133,8 @@ pub(crate) fn event(db: &Connection, place: Place<'_>, at: Position) -> Result<O
         | Input::Receipt(_)
         | Input::Resolve { .. }
         | Input::Operators(_)
-        | Input::Start { .. } => None,
+        | Input::Start { .. }
+        | Input::Key { .. } => None,
     }))
 }
 

@@ -195,6 +195,8 @@ fn what_a_person_does_is_entered_by_their_name() {
     let record = format!("{{\"happened\":false,\"order_id\":\"{order}\"}}");
     let resolve = Input::Resolve { order, happened: false, by: by() };
     assert_eq!(entered(&resolve), said("observation", "ana", &record));
+    let key = Input::Key { name: "bouncer/edge".into(), added: true, by: by() };
+    assert_eq!(entered(&key), said("key", "ana", "{\"added\":true,\"name\":\"bouncer/edge\"}"));
 }
 
 #[test]

@@ -2,13 +2,12 @@
 
 use anyhow::Result;
 use clap::Subcommand;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::client::{Client, segment};
-use super::output::{Format, Out, Table, Tint};
+use super::client::Client;
+use super::keys::{Kind, Wanted};
+use super::output::{Out, Table, Tint};
 use super::records::{cell, short_time, text, time_cell};
-
-const PATH: &str = "/api/v1/bouncers";
 
 #[derive(Debug, Subcommand)]
 pub enum Verb {
@@ -29,40 +28,29 @@ pub enum Verb {
     },
 }
 
+const BOUNCERS: Kind = Kind {
+    path: "/api/v1/bouncers",
+    none: "There is no bouncer. `vertice bouncers add NAME` makes a key for one.",
+    added: |added, base| {
+        vec![
+            format!("The key of the bouncer {}, shown only now:", text(added, "/name")),
+            String::new(),
+            format!("  api_url: {base}/"),
+            format!("  api_key: {}", text(added, "/key")),
+        ]
+    },
+    table,
+    removed: |name| format!("The bouncer {name} is removed. What it was told holds with it until it ends."),
+};
+
 pub fn run(verb: Verb, client: &Client, out: &mut Out) -> Result<()> {
-    match verb {
-        Verb::Add { name } => {
-            let added = client.post(PATH, &json!({ "name": name }))?;
-            match out.format {
-                Format::Json | Format::Ndjson => out.json(&added),
-                Format::Table => {
-                    out.line(&format!("The key of the bouncer {}, shown only now:", text(&added, "/name")))?;
-                    out.line("")?;
-                    out.line(&format!("  api_url: {}/", client.base()))?;
-                    out.line(&format!("  api_key: {}", text(&added, "/key")))
-                }
-            }
-        }
-        Verb::List => {
-            let bouncers = client.page(PATH, &[])?.items;
-            match out.format {
-                Format::Json | Format::Ndjson => out.json_list(&bouncers),
-                Format::Table if bouncers.is_empty() => {
-                    out.line("There is no bouncer. `vertice bouncers add NAME` makes a key for one.")
-                }
-                Format::Table => out.table(&table(&bouncers)),
-            }
-        }
-        Verb::Remove { name } => {
-            let removed = client.delete(&format!("{PATH}/{}", segment(&name)), &[])?;
-            match out.format {
-                Format::Json | Format::Ndjson => out.json(&removed),
-                Format::Table => {
-                    out.line(&format!("The bouncer {name} is removed. What it was told holds with it until it ends."))
-                }
-            }
-        }
-    }
+    let wanted = match verb {
+        Verb::Add { name } => Wanted::Add(name),
+        Verb::List => Wanted::List,
+        Verb::Remove { name } => Wanted::Remove(name),
+    };
+    let answer = BOUNCERS.ask(&wanted, client)?;
+    BOUNCERS.tell(&wanted, &answer, client.base(), out)
 }
 
 fn table(bouncers: &[Value]) -> Table {

@@ -200,9 +200,9 @@ fn refusal(path: &str, status: StatusCode, retry_after: Option<&str>, body: &str
     match status {
         StatusCode::NOT_FOUND => Failure::NotFound(text),
         _ if member("type") == Some(CONTENT_REFUSED) => Failure::Content(text),
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-            Failure::Refused(format!("{text}\nThe key of the first start goes into VERTICE_API_KEY."))
-        }
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Failure::Refused(format!(
+            "{text}\nThe key of the first start, or one of `vertice keys add`, goes into VERTICE_API_KEY."
+        )),
         _ => Failure::Failed(text),
     }
 }

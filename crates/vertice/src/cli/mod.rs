@@ -16,6 +16,7 @@ mod doctor;
 mod events;
 mod explain;
 mod failure;
+mod keys;
 mod mappings;
 mod output;
 mod playbooks;
@@ -55,6 +56,7 @@ Examples:
   vertice explain 1f3a                         why: event, condition, detection, threat
   vertice approvals list                       what waits for your answer
   vertice release 203.0.113.9                  let go, whether or not a server runs
+  vertice keys add ana                         somebody else who may decide
   vertice rules explain rule.yml events.evtx   why a rule matches, or does not
   vertice audit verify                         whether what was decided and done is as it was written
   vertice doctor                               whether everything is in order
@@ -156,6 +158,9 @@ enum Ask {
     /// Who enforces containments elsewhere: firewalls, proxies and web servers with a CrowdSec bouncer
     #[command(subcommand)]
     Bouncers(bouncers::Verb),
+    /// Who may decide: the API keys of people
+    #[command(subcommand)]
+    Keys(keys::Verb),
     /// What the sensors wrote, as it was read
     #[command(subcommand)]
     Events(events::Verb),
@@ -284,6 +289,7 @@ impl Global {
             Ask::Containments(verb) => containments::run(verb, &client, out),
             Ask::Release(arguments) => release::run(&arguments, &client, || self.configuration(), out),
             Ask::Bouncers(verb) => bouncers::run(verb, &client, out),
+            Ask::Keys(verb) => keys::run(verb, &client, || self.configuration(), out),
             Ask::Events(verb) => events::run(verb, &client, out),
             Ask::Deadletter(verb) => server::deadletter(&verb, &client, out),
             Ask::Watch => watch::run(&client, out),

@@ -407,6 +407,30 @@ fn a_bouncer_is_added_listed_and_removed() {
 }
 
 #[test]
+fn a_key_is_added_listed_and_removed() {
+    let added = vec![(201, "", json!({"name": "bob", "key": "vk_2"}))];
+    let (text, asked_for) = asked("keys add bob", added.clone());
+    assert_eq!(text.unwrap(), "The API key of bob, shown only now:\n\n  export VERTICE_API_KEY=vk_2\n");
+    assert_eq!(asked_for, [r#"POST /api/v1/keys [Bearer vk_1] {"name":"bob"}"#]);
+    let one: Value = serde_json::from_str(&asked("keys add bob -o json", added).0.unwrap()).unwrap();
+    assert_eq!(one["key"], json!("vk_2"));
+    let list = json!({"next_cursor": null, "items": [
+        {"name": "bob", "created": "2026-01-02T03:04:05Z", "from_environment": false, "yours": true},
+        {"name": "environment", "created": "2026-01-02T03:04:06Z", "from_environment": true, "yours": false}]});
+    assert_eq!(
+        asked("keys list", ok(list)).0.unwrap(),
+        "NAME         ADDED (UTC)\n\
+         bob          2026-01-02 03:04:05  yours\n\
+         environment  2026-01-02 03:04:06  set by VERTICE_API_KEY at a start\n"
+    );
+    let (text, asked_for) = asked("keys remove bob", vec![(204, "", json!(""))]);
+    assert_eq!(text.unwrap(), "The key bob is removed. What was decided with it stands.\n");
+    assert_eq!(asked_for, ["DELETE /api/v1/keys/bob [Bearer vk_1]"]);
+    let last = vec![(409, "", json!({"title": "Conflict", "detail": "this is the last key"}))];
+    assert_eq!(asked("keys remove bob", last).0.unwrap_err(), (1, "Conflict: this is the last key".to_owned()));
+}
+
+#[test]
 fn the_state_of_the_server_is_shown_in_parts() {
     let status = json!({"version": "0.1.0", "lag": 0, "counts": {"threats_open": 2, "at_least": {"high": 1}},
         "sources": [{"name": "/var/log/auth.log", "kind": "file", "state": "\u{1b}[2J"}], "empty": []});

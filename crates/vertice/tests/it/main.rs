@@ -11,6 +11,8 @@ mod clock;
 #[cfg(test)]
 mod disk;
 #[cfg(test)]
+mod keys;
+#[cfg(test)]
 mod kill;
 mod live;
 #[cfg(test)]
