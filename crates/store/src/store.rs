@@ -280,7 +280,8 @@ impl Store {
     }
 
     /// Projects the effects of the log up to a position: their records, and that position. Both are kept
-    /// together with the next group commit. Projecting again what was projected changes nothing.
+    /// together with the next group commit; a position without records waits for one that has something else to keep,
+    /// and after a loss of power that stretch is judged again. Projecting again what was projected changes nothing.
     ///
     /// Blocks while [`limits::QUEUE_PROJECTIONS_MAX`] are on their way, and as long as the disk is full.
     ///

@@ -111,6 +111,13 @@ impl Writer {
     fn commit(&mut self, group: Vec<Command>) -> Result<(), Stopped> {
         let owed = std::mem::take(&mut self.owed).into_iter().map(|(p, ack)| Command::Project(p, ack));
         let group: Vec<Command> = owed.chain(group).collect();
+        if let Some(judged) = only_judged(&group) {
+            // Nothing came of it, so nothing is lost if it is judged again: the next transaction writes how far it is.
+            self.head.judged = self.head.judged.max(judged);
+            let outcomes = group.iter().map(|_| Outcome::Projected).collect();
+            self.answer(group, outcomes);
+            return Ok(());
+        }
         let begun = monotonic();
         let written = self.write(&group);
         self.stats.commit_duration.observe(begun.elapsed().as_micros() as u64);
@@ -275,6 +282,15 @@ impl Writer {
         self.owed.into_iter().for_each(|(p, ack)| refuse(Command::Project(p, ack), &error));
         alarm.ring(stopped);
     }
+}
+
+/// Up to where the log was judged, if a group says nothing but that.
+fn only_judged(group: &[Command]) -> Option<Position> {
+    let judged = |command: &Command| match command {
+        Command::Project(projection, _) if projection.rows.is_empty() => Some(projection.up_to),
+        Command::Project(..) | Command::Append(..) | Command::Keep(..) => None,
+    };
+    group.iter().try_fold(Position(0), |furthest, command| Some(furthest.max(judged(command)?)))
 }
 
 fn refuse(command: Command, error: &SubmitError) {

@@ -107,7 +107,8 @@ fn who_is_never_locked_and_what_is_missing_is_said() {
     }
     assert!(refused(&world.apply(revoke("ana", Some("db9.invalid".into())))).contains("not this machine"));
     world.settings.revoke_credentials.usermod = "/no/such/usermod".into();
-    let missing = refused(&world.apply(revoke("ana", None)));
+    let receipt = world.apply(revoke("ana", None));
+    let missing = refused(&receipt);
     assert!(missing.contains("/no/such/usermod") && missing.contains("is it installed?"), "{missing}");
     // A program that fails half-way: nothing has changed, and it is said what it said.
     let broken = world.path("broken");
