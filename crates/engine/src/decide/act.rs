@@ -10,7 +10,7 @@ use vertice_model::{
 
 use super::course::{Course, by_policy, containment_id, ourselves};
 use super::ledger::{Open, Standing};
-use super::responses::Change;
+use super::wishes::Change;
 use crate::limits;
 
 /// An order about to be given.

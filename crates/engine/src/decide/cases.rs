@@ -23,7 +23,8 @@ use vertice_model::{
 
 use super::playbook::{Playbook, Playbooks};
 use super::policy::Policy;
-use super::responses::{Change, Responses};
+use super::responses::Responses;
+use super::wishes::Change;
 use super::words::quoted;
 use super::yaml::{self, Node, Value};
 use crate::content::{ContentError, ContentFile};

@@ -14,9 +14,9 @@ use super::ledger::Ledger;
 use super::plan::{Plan, forbidden};
 use super::playbook::OnFailure;
 use super::policy::Policy;
-use super::responses::Change;
 use super::spent::Spent;
 use super::verb::Risk;
+use super::wishes::Change;
 use crate::limits;
 
 /// One run, and what it may change.

@@ -9,7 +9,7 @@ use super::act::{Given, pause_s};
 use super::course::{Course, by_policy, containment_id, ourselves};
 use super::hemostasis::{self, Next};
 use super::ledger::Open;
-use super::responses::Change;
+use super::wishes::Change;
 use crate::limits;
 
 impl Course<'_> {

@@ -34,10 +34,12 @@ mod spent;
 mod tests;
 mod typed;
 pub mod verb;
+mod wishes;
 mod words;
 mod yaml;
 
 pub use approved::Approved;
 pub use playbook::{ActionSummary, Playbook, PlaybookSummary, Playbooks};
 pub use policy::{Policy, Protected, Whom};
-pub use responses::{Answer, AnswerError, Change, ReleaseError, Responses, Start, StartError, not_theirs};
+pub use responses::Responses;
+pub use wishes::{Answer, AnswerError, Change, ReleaseError, Start, StartError, not_theirs};

@@ -2,6 +2,7 @@
 
 mod bounds;
 mod brief;
+mod damaged;
 mod flood;
 mod incidents;
 mod live;
