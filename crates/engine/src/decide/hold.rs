@@ -79,7 +79,11 @@ impl Course<'_> {
     pub(super) fn lapse(&mut self, id: ContainmentId) {
         let Some(held) = self.ledger.containments.get(&id).cloned() else { return };
         let Some(i) = self.plan.place(&held.action_id) else { return };
-        let quiet_s = self.now.micros_since(self.plan.active_at.max(held.since)) / 1_000_000;
+        // A verb that is no longer live gives back, and holds nothing anew, whatever the attack does.
+        let quiet_s = match held.simulated || self.live(i) {
+            true => self.now.micros_since(self.plan.active_at.max(held.since)) / 1_000_000,
+            false => u64::MAX,
+        };
         match hemostasis::at_the_end(&held, quiet_s, self.policy) {
             Next::Healed => self.end(id, i, &ourselves(), "its probation passed in quiet", true),
             Next::Stage { stage, hold, lease_s } => self.shift(&held, i, stage, hold, lease_s),
@@ -94,6 +98,9 @@ impl Course<'_> {
                 continue;
             };
             let held = held.clone();
+            if !held.simulated && !self.live(i) {
+                continue;
+            }
             let Some(Next::Stage { stage, hold, lease_s }) = hemostasis::on_activity(&held, severity, self.policy)
             else {
                 continue;

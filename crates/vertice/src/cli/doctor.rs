@@ -19,8 +19,8 @@ use super::Failure;
 use super::client::Client;
 use super::content::counted;
 use super::output::{Format, Out, Tint};
-use crate::config::Config;
-use crate::{clock, content, limits};
+use crate::config::{Config, Mode};
+use crate::{clock, content, limits, protect};
 
 /// How well something is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -84,6 +84,7 @@ pub fn run(load: impl FnOnce() -> Result<Config>, client: &Client, out: &mut Out
             findings.extend(audit(&config.data.dir));
             findings.extend(of_content(&config));
             findings.extend(sources(&config));
+            findings.extend(responses(&config));
             findings.extend(server(config.server.listen, client));
             findings
         }
@@ -241,6 +242,42 @@ fn of_content(config: &Config) -> Vec<Finding> {
 }
 
 /// Whether the files that are to be followed can be read.
+/// Whether what is switched live can act.
+fn responses(config: &Config) -> Vec<Finding> {
+    const ABOUT: &str = "responses";
+    let verbs = &config.response.verbs;
+    let mut found = vec![Finding::ok(ABOUT, protect::told(&config.response))];
+    if config.response.mode == Mode::Observe {
+        return found;
+    }
+    if let Err(error) = verbs.check() {
+        found.push(Finding::fail(ABOUT, error.to_string(), "mend the configuration"));
+    }
+    let network = ["firewall_rule", "honeypot_deployment", "zone_isolation", "traffic_shaping", "traffic_capture"];
+    let enabled = verbs.enabled();
+    if enabled.iter().any(|verb| network.contains(verb)) {
+        if !rustix::process::geteuid().is_root() {
+            found.push(Finding::fail(ABOUT, "only root may change the firewall", "start Vertice as root"));
+        }
+        if !is_program(&verbs.firewall_rule.nft) {
+            let what = format!("there is no program {}", verbs.firewall_rule.nft.display());
+            found.push(Finding::fail(ABOUT, what, "install nftables, or set response.firewall_rule.nft"));
+        }
+    }
+    let (approvers, needed) = (config.response.approvers.len(), config.response.approvals_for_high_risk);
+    if approvers > 0 && approvers < needed as usize {
+        let what = format!("{needed} people must approve the highest risks, and response.approvers names {approvers}");
+        found.push(Finding::warn(ABOUT, what, "name more approvers, or none so that every key may answer"));
+    }
+    found
+}
+
+fn is_program(name: &Path) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let sbin = ["/usr/sbin", "/sbin"].map(PathBuf::from);
+    name.is_file() || std::env::split_paths(&path).chain(sbin).any(|folder| folder.join(name).is_file())
+}
+
 fn sources(config: &Config) -> Vec<Finding> {
     const ABOUT: &str = "sources";
     let mut found: Vec<Finding> = Vec::new();
@@ -337,6 +374,20 @@ mod tests {
 
     fn config() -> Config {
         crate::config::load(None, |_| None).unwrap()
+    }
+
+    #[test]
+    fn what_is_switched_live_and_can_not_act_is_told() {
+        let mut config = crate::config::load(None, |_| None).unwrap();
+        assert!(matches!(responses(&config).as_slice(), [one] if one.level == Level::Ok));
+        config.response.mode = Mode::Live;
+        config.response.verbs.firewall_rule.enabled = true;
+        config.response.verbs.firewall_rule.nft = PathBuf::from("no-such-nft");
+        config.response.approvers = vec!["ana".to_owned()];
+        let found = responses(&config);
+        let told = |level, word: &str| found.iter().any(|f| f.level == level && f.what.contains(word));
+        assert!(told(Level::Fail, "no program no-such-nft"), "{found:?}");
+        assert!(told(Level::Warn, "2 people must approve"), "{found:?}");
     }
 
     #[test]

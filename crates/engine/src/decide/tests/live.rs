@@ -296,6 +296,27 @@ fn what_was_approved_as_an_observation_never_becomes_an_act() {
 }
 
 #[test]
+fn what_is_switched_off_gives_back_and_holds_nothing_anew() {
+    let got = Teller::new(&playbooks(&[LIVE.split("  - id: tell").next().unwrap()]), Policy::default()).tell(
+        "
+        0 live firewall_rule
+        0 threat guess medium 0.9 ip=203.0.113.9
+        1 done 1/block
+        2 live
+        1199 threat guess medium 0.9 ip=203.0.113.9 detections=2
+        1200 tick
+        1201 done 1/block
+        1202 undone 1/block
+        1203 threat guess medium 0.9 ip=203.0.113.9 detections=3
+        1500 tick
+        ",
+    );
+    let holds: Vec<_> = got.lines().filter(|l| l.contains(" hold ")).collect();
+    assert!(holds.iter().all(|l| !l.contains("durable")), "{got}");
+    assert!(got.contains("1500 hold 1/block 203.0.113.9 until 1800 probation watch"), "{got}");
+}
+
+#[test]
 fn the_highest_risk_needs_four_eyes_and_none_of_whoever_asked_for_it() {
     check(
         &playbooks(&[ISOLATE]),
