@@ -50,7 +50,7 @@ pub fn told(config: &Response) -> String {
     match (config.mode, live.is_empty()) {
         (Mode::Observe, _) => "observing: plans are recorded, nothing is changed".to_owned(),
         (Mode::Live, true) => "live, but no verb is enabled: plans are recorded, nothing is changed".to_owned(),
-        (Mode::Live, false) => format!("live: {} act; all else is only recorded", live.join(", ")),
+        (Mode::Live, false) => format!("live for {}; all else is only recorded", live.join(", ")),
     }
 }
 

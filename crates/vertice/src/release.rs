@@ -37,6 +37,22 @@ pub struct Released {
 /// # Errors
 /// When the data directory is in use or can not be read, or the log can not take it.
 pub fn offline(config: &Config, name: &str, reason: &str) -> Result<Released> {
+    let mut released = match config.data.dir.is_dir() {
+        true => from_the_log(config, name, reason)?,
+        false => Released::default(),
+    };
+    // Whoever may not look at the firewall has put nothing into it, unless it is configured that they did.
+    let may_look = rustix::process::geteuid().is_root() || !config.response.verbs.enabled().is_empty();
+    if let Ok(address) = name.parse::<IpAddr>()
+        && may_look
+    {
+        let taken = vertice_responder::release_address(&config.response.verbs, address);
+        released.elements = taken.context("taking the address out of the firewall")?;
+    }
+    Ok(released)
+}
+
+fn from_the_log(config: &Config, name: &str, reason: &str) -> Result<Released> {
     let runtime = runtime()?;
     let _entered = runtime.enter();
     let clock = Arc::new(Clock::start());
@@ -49,12 +65,7 @@ pub fn offline(config: &Config, name: &str, reason: &str) -> Result<Released> {
     let mut offline = Offline { store, clock, ready: Ready::with(content), responder, engine };
     let released = offline.release(name, reason);
     offline.store.close()?;
-    let mut released = released?;
-    if let Ok(address) = name.parse::<IpAddr>() {
-        let taken = vertice_responder::release_address(&config.response.verbs, address);
-        released.elements = taken.context("taking the address out of the firewall")?;
-    }
-    Ok(released)
+    released
 }
 
 struct Offline {

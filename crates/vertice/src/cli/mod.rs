@@ -70,7 +70,7 @@ Exit codes:
 
 /// Vertice: security events in; detections, explained threats and planned responses out.
 #[derive(Debug, Parser)]
-#[command(name = "vertice", version, after_help = EXAMPLES, disable_help_subcommand = true)]
+#[command(name = "vertice", version, after_help = EXAMPLES)]
 struct Cli {
     #[command(flatten)]
     global: Global,
