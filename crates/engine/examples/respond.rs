@@ -9,27 +9,7 @@ use vertice_engine::decide::Policy;
 use vertice_engine::decide::verb::Verb;
 use vertice_engine::{Content, ContentFile, Effect, EffectKind, Engine, Input, Stamp};
 use vertice_model::{Outcome, RawEvent, Receipt, Timestamp};
-
-const RULE: &str = "\
-title: Mallory logs in
-id: 00000000-0000-4000-8000-0000000000aa
-level: high
-logsource: {category: authentication}
-detection: {s: {event.action: failed_login, user.name: mallory}, condition: s}
-vertice: {class: mallory_seen, confidence: 95, entity: source.ip}
-";
-
-const PLAYBOOK: &str = r#"
-name: Stop Mallory
-version: "1"
-trigger: {condition: mallory_seen, severity_threshold: medium, confidence_threshold: 0.5}
-context_requirements: [source_ip]
-actions:
-  - id: block
-    type: firewall_rule
-    parameters: {rule_type: block, source_ip: "${source_ip}", duration: 1h}
-    success_criteria: [rule_applied]
-"#;
+use vertice_testkit::scene::{PLAYBOOK, RULE, attempt};
 
 /// How many attackers there are.
 const ATTACKERS: u32 = 10_000;
@@ -68,8 +48,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (mut planned, mut receipts) = (Vec::new(), Vec::new());
     for n in 0..ATTACKERS {
         let [_, b, c, d] = n.to_be_bytes();
-        let line =
-            format!("2026-03-01T12:00:00Z web1 sshd[1]: Failed password for mallory from 203.{b}.{c}.{d} port 1 ssh2");
+        let line = attempt(&format!("203.{b}.{c}.{d}"));
         let event = Input::Events(vec![RawEvent { origin: "bench".into(), line }]);
         let (effects, took) = run.apply(&event);
         planned.push(took);

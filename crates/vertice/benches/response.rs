@@ -16,27 +16,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use vertice_testkit::net::{Namespace, missing};
-
-const RULE: &str = "\
-title: Mallory logs in
-id: 00000000-0000-4000-8000-0000000000aa
-level: high
-logsource: {category: authentication}
-detection: {s: {event.action: failed_login, user.name: mallory}, condition: s}
-vertice: {class: mallory_seen, confidence: 95, entity: source.ip}
-";
-
-const PLAYBOOK: &str = r#"
-name: Stop Mallory
-version: "1"
-trigger: {condition: mallory_seen, severity_threshold: medium, confidence_threshold: 0.5}
-context_requirements: [source_ip]
-actions:
-  - id: block
-    type: firewall_rule
-    parameters: {rule_type: block, source_ip: "${source_ip}", duration: 1h}
-    success_criteria: [rule_applied, traffic_stopped]
-"#;
+use vertice_testkit::scene::{PLAYBOOK, RULE, attempt};
 
 /// Threats a second, and for how many seconds.
 const RATE: u32 = 100;
@@ -125,7 +105,7 @@ fn send(address: &str) -> HashMap<String, Instant> {
         let (_keep, nobody) = mpsc::channel::<()>();
         let _ = nobody.recv_timeout(due.saturating_sub(begun.elapsed()));
         let from = format!("203.0.{}.{}", n / 250, n % 250 + 1);
-        let line = format!("2026-03-01T12:00:00Z web1 sshd[1]: Failed password for mallory from {from} port 1 ssh2\n");
+        let line = format!("{}\n", attempt(&from));
         let request = format!(
             "POST /api/v1/events HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n\r\n{line}",
             line.len()

@@ -7,21 +7,12 @@ use std::process::Output;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use vertice_testkit::scene::{RULE, attempt};
 
 use crate::process::{KEY, Server, vertice};
 
 /// Longest that an answer is waited for: many times what it takes on a busy machine.
 const LIMIT: Duration = Duration::from_secs(60);
-
-const RULE: &str = "\
-title: Mallory logs in
-id: 00000000-0000-4000-8000-0000000000ab
-status: test
-level: high
-logsource: {category: authentication}
-detection: {s: {event.action: failed_login, user.name: mallory}, condition: s}
-vertice: {class: mallory_seen, confidence: 95, entity: source.ip}
-";
 
 /// An action of the highest risk that harms nobody: no such host is configured.
 const PLAYBOOK: &str = "
@@ -110,7 +101,7 @@ fn an_action_of_the_highest_risk_needs_two_people_with_a_key_each() {
     let bob = shown(&keys(&server.url, &data, KEY, &["add", "bob"]));
     let cleo = shown(&keys(&server.url, &data, KEY, &["add", "cleo"]));
 
-    let line = "2026-03-01T10:00:00Z web1 sshd[1]: Failed password for mallory from 203.0.113.9 port 1 ssh2\n";
+    let line = attempt("203.0.113.9");
     assert_eq!(server.post("/api/v1/events", line.as_bytes()).unwrap().0, 202);
     let question = until(&server, "approvals", |q| q["action_type"] == "remote_command");
     assert_eq!((&question["risk"], &question["approvals_needed"]), (&json!("high"), &json!(2)), "{question:#}");

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use vertice_testkit::net::{Star, echoes, missing, v4};
+use vertice_testkit::scene::{PLAYBOOK, RULE, attempt};
 
 use crate::process::{KEY, Server, vertice};
 
@@ -20,29 +21,6 @@ const PORT: u16 = 7_007;
 
 /// Longest that anything here is waited for: many times what it takes on a busy machine.
 pub const LIMIT: Duration = Duration::from_secs(60);
-
-const RULE: &str = "\
-title: Mallory logs in
-id: 00000000-0000-4000-8000-0000000000aa
-status: test
-level: high
-logsource: {category: authentication}
-detection: {s: {event.action: failed_login, user.name: mallory}, condition: s}
-vertice: {class: mallory_seen, confidence: 95, entity: source.ip}
-";
-
-const PLAYBOOK: &str = r#"
-name: Stop Mallory
-version: "1"
-trigger: {condition: mallory_seen, severity_threshold: medium, confidence_threshold: 0.5}
-context_requirements: [source_ip]
-actions:
-  - id: block
-    type: firewall_rule
-    parameters: {rule_type: block, source_ip: "${source_ip}", duration: 30m}
-    success_criteria: [rule_applied, traffic_stopped]
-    retries: 2
-"#;
 
 /// A router that Vertice runs on, an attacker behind it (host 1), and a server with a service (host 2).
 pub struct Site {
@@ -109,7 +87,7 @@ impl Site {
     }
 
     pub fn attack(&self, server: &Server, from: &str) {
-        let line = format!("2026-03-01T10:00:00Z web1 sshd[1]: Failed password for mallory from {from} port 1 ssh2\n");
+        let line = attempt(from);
         let (status, answer) = self.at(|| server.post("/api/v1/events", line.as_bytes())).expect("it is there");
         assert_eq!(status, 202, "{answer}");
     }

@@ -1,0 +1,33 @@
+//! A small scene for tests and measurements of responses: whoever tries to log in as `mallory` is found by one rule, and
+//! blocked by one playbook.
+
+/// The rule: one event is enough.
+pub const RULE: &str = "\
+title: Mallory logs in
+id: 00000000-0000-4000-8000-0000000000aa
+status: test
+level: high
+logsource: {category: authentication}
+detection: {s: {event.action: failed_login, user.name: mallory}, condition: s}
+vertice: {class: mallory_seen, confidence: 95, entity: source.ip}
+";
+
+/// The playbook: a block without a question.
+pub const PLAYBOOK: &str = r#"
+name: Stop Mallory
+version: "1"
+trigger: {condition: mallory_seen, severity_threshold: medium, confidence_threshold: 0.5}
+context_requirements: [source_ip]
+actions:
+  - id: block
+    type: firewall_rule
+    parameters: {rule_type: block, source_ip: "${source_ip}", duration: 30m}
+    success_criteria: [rule_applied, traffic_stopped]
+    retries: 2
+"#;
+
+/// A line of sshd that says that somebody at an address tried it.
+#[must_use]
+pub fn attempt(from: &str) -> String {
+    format!("2026-03-01T12:00:00Z web1 sshd[1]: Failed password for mallory from {from} port 1 ssh2")
+}
