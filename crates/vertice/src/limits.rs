@@ -105,3 +105,10 @@ pub const QUESTIONS_TO_TELL: usize = 1_000;
 /// Longest that judging gives way to large bodies before it reads the log and before each row of it: while they come without a pause it is at
 /// work a seventh of the time. A stretch of eight full rows is then a second late, of the contract's five.
 pub const GIVE_WAY_MAX: std::time::Duration = std::time::Duration::from_millis(100);
+
+/// Entities that the narrative of a threat names; the list of all stands beside it.
+pub const ENTITIES_TOLD: usize = 5;
+
+/// Most bytes of a refused value that its dead letter repeats. Escaped as JSON at the worst, six characters a byte, it
+/// stays below the 1 MiB that a broker takes by default.
+pub const DEAD_LETTER_BYTES_MAX: usize = 128 * 1024;
