@@ -3,12 +3,16 @@
 //! The built-in default is a commented TOML file; a file of the user's goes over it key by key, and
 //! the environment over that.
 
+mod stream;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
+
+pub use stream::{Kafka, Sasl, Security, Stream, Topics};
 
 /// The built-in default, as the user may read it with `vertice config default`.
 pub const DEFAULT: &str = include_str!("vertice.toml");
@@ -23,6 +27,8 @@ pub struct Config {
     pub data: Data,
     /// Where events come from.
     pub sources: Sources,
+    /// What events come from and records go to beyond this machine.
+    pub stream: Stream,
     /// What is looked for and done.
     pub content: ContentDirs,
     /// How far responses may go.
@@ -147,8 +153,18 @@ fn overlay(table: &mut Table, text: &str) -> Result<()> {
 }
 
 /// What may be given and has no default, so that the built-in configuration does not have it.
-const OPTIONAL: [&str; 3] =
-    ["response.notification.ca_file", "response.notification.smtp", "response.http_request.ca_file"];
+const OPTIONAL: [&str; 4] = [
+    "response.notification.ca_file",
+    "response.notification.smtp",
+    "response.http_request.ca_file",
+    "stream.kafka.security.password",
+];
+
+/// Names that the environment of others has already, and the names of ours that they stand for.
+const ALSO: [(&str, &str); 1] = [("VERTICE_STREAM_KAFKA_BROKERS", "KAFKA_BROKERS")];
+
+/// Texts without a default that the environment may give all the same.
+const ALSO_TEXTS: [(&[&str], &str); 1] = [(&["stream", "kafka", "security"], "password")];
 
 /// The same for a section and those within it. One whose default is empty names things, and takes any name.
 fn overlay_section(known: &mut Table, written: Table, section: &str, text: &str) -> Result<()> {
@@ -196,6 +212,13 @@ fn override_from(table: &mut Table, environment: impl Fn(&str) -> Option<String>
         let Value::Table(keys) = keys else { continue };
         override_section(keys, &format!("VERTICE_{section}").to_uppercase(), &environment)?;
     }
+    for (sections, key) in ALSO_TEXTS {
+        let name = format!("VERTICE_{}_{key}", sections.join("_")).to_uppercase();
+        let within = sections.iter().try_fold(&mut *table, |table, section| table.get_mut(*section)?.as_table_mut());
+        if let (Some(within), Some(text)) = (within, environment(&name)) {
+            within.insert(key.to_owned(), Value::String(text));
+        }
+    }
     Ok(())
 }
 
@@ -206,7 +229,8 @@ fn override_section(keys: &mut Table, section: &str, environment: &impl Fn(&str)
             override_section(within, &name, environment)?;
             continue;
         }
-        let Some(text) = environment(&name) else { continue };
+        let also = || ALSO.iter().find(|(ours, _)| *ours == name).and_then(|(_, theirs)| environment(theirs));
+        let Some(text) = environment(&name).or_else(also) else { continue };
         *value = match value {
             Value::Boolean(_) => {
                 Value::Boolean(text.parse().with_context(|| format!("{name} is true or false, not {text:?}"))?)
@@ -265,6 +289,10 @@ mod tests {
             ("[server]\nlisten = \"x:1\"\nport = 1", "line 3: [server] has no key port; it has key_required, listen"),
             ("[sources]\nlocal = \"yes\"", "line 2: local of [sources] is a boolean, not a string"),
             ("[server\n", "line 1"),
+            (
+                "[stream.kafka]\nbroker = []\n",
+                "line 2: [stream.kafka] has no key broker; it has brokers, client_id, group",
+            ),
             ("[response]\n[response.firewal_rule]\n", "line 2: [response] has no key firewal_rule; it has"),
             ("[response.firewall_rule]\nenable = true\n", "line 2: [response.firewall_rule] has no key enable; it has"),
             (
@@ -275,6 +303,8 @@ mod tests {
             let error = overlaid(text).unwrap_err().to_string();
             assert!(error.contains(wanted), "{text:?} gave {error:?}");
         }
+        let secret = overlaid("[stream.kafka.security]\npassword = { file = \"/p\" }\n").unwrap();
+        assert_eq!(format!("{:?}", secret.stream.kafka.security.password.unwrap()), "(hidden, from /p)");
         assert!(overlaid("[response]\nmode = \"alive\"").unwrap_err().to_string().contains("observe"));
     }
 
@@ -286,6 +316,9 @@ mod tests {
             "VERTICE_SOURCES_LOCAL" => Some("false".to_owned()),
             "VERTICE_RESPONSE_BLAST_RADIUS_PER_HOUR" => Some("3".to_owned()),
             "VERTICE_RESPONSE_FIREWALL_RULE_ENABLED" => Some("true".to_owned()),
+            "KAFKA_BROKERS" => Some("k1:9092,k2:9092".to_owned()),
+            "VERTICE_STREAM_KAFKA_TOPICS_EVENTS" => Some("raw".to_owned()),
+            "VERTICE_STREAM_KAFKA_SECURITY_PASSWORD" => Some("s3cr3t".to_owned()),
             _ => None,
         };
         let config = load(None, set).unwrap();
@@ -293,6 +326,16 @@ mod tests {
         assert_eq!(config.sources.files, [PathBuf::from("/a"), PathBuf::from("/b")]);
         assert_eq!((config.sources.local, config.response.blast_radius_per_hour), (false, 3));
         assert!(config.response.verbs.firewall_rule.enabled);
+        let kafka = &config.stream.kafka;
+        assert_eq!(
+            (kafka.brokers.as_slice(), kafka.topics.events.as_str()),
+            (&["k1:9092".into(), "k2:9092".into()][..], "raw")
+        );
+        assert!(kafka.is_on() && !load(None, |_| None).unwrap().stream.kafka.is_on());
+        assert_eq!(kafka.security.password.as_ref().unwrap().read("k").unwrap(), "s3cr3t");
+        let ours =
+            |name: &str| set(name).or_else(|| (name == "VERTICE_STREAM_KAFKA_BROKERS").then(|| "k3:1".to_owned()));
+        assert_eq!(load(None, ours).unwrap().stream.kafka.brokers, ["k3:1"], "our own name goes before");
         let wrong = |name: &str| (name == "VERTICE_SOURCES_LOCAL").then(|| "maybe".to_owned());
         assert!(load(None, wrong).unwrap_err().to_string().contains("VERTICE_SOURCES_LOCAL is true or false"));
     }

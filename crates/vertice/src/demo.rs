@@ -6,7 +6,6 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
-use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 use vertice_engine::{Content, Effect, EffectKind, Input, Record};
 use vertice_model::{
@@ -19,35 +18,18 @@ use crate::cli::{DemoArguments, plain};
 use crate::clock::Clock;
 use crate::content::Ready;
 use crate::pipeline::{Judged, Pipeline, Recovered, last_time, put_in_force, recover};
+use crate::story::Story;
 use crate::{content, limits, pipeline};
-
-const STORY: &str = "demo/attack.yml";
 
 /// Who answers in the demonstration.
 const PERSON: &str = "demo";
-
-#[derive(Deserialize)]
-struct Story {
-    title: String,
-    lines: Vec<Line>,
-}
-
-#[derive(Deserialize)]
-struct Line {
-    after_s: u64,
-    line: String,
-    say: Option<String>,
-    #[serde(default)]
-    benign: bool,
-}
 
 /// Plays the attack and tells what comes of it.
 ///
 /// # Errors
 /// When the store can not be used or standard output is gone.
 pub fn run(arguments: &DemoArguments) -> Result<()> {
-    let text = content::built_in_file(STORY).with_context(|| format!("{STORY} is not built in"))?;
-    let story: Story = serde_saphyr::from_str(text).map_err(|e| anyhow!("{STORY}: {e}"))?;
+    let story = Story::demo()?;
     let temporary = tempfile::tempdir().context("making a temporary data directory")?;
     let data = arguments.keep.as_deref().unwrap_or(temporary.path());
     let clock = Arc::new(Clock::start());
@@ -124,8 +106,7 @@ impl<'a> Teller<'a> {
     fn tell(&mut self, story: &Story, speed: f64, now: Timestamp) -> Result<()> {
         say(&format!("{}\n{}", story.title, "=".repeat(story.title.len())))?;
         say("Everything below went through the real pipeline. Nothing is changed anywhere: plans are simulated.\n")?;
-        let length_s = story.lines.last().map_or(0, |l| l.after_s);
-        let begin = Timestamp::from_micros(now.as_micros() - length_s as i64 * 1_000_000);
+        let begin = Timestamp::from_micros(now.as_micros() - story.length_s() as i64 * 1_000_000);
         let mut before = 0;
         for line in &story.lines {
             self.pause(line.after_s - before, speed);
@@ -133,7 +114,7 @@ impl<'a> Teller<'a> {
             if let Some(words) = &line.say {
                 say(&format!("\n{words}"))?;
             }
-            let filled = fill(&line.line, begin.plus_seconds(line.after_s));
+            let filled = line.filled(begin);
             if !line.benign {
                 say(&format!("  event      {}", short(&filled)))?;
             }
@@ -294,23 +275,6 @@ fn state(state: &StepState) -> &'static str {
     }
 }
 
-/// Puts the event's time in, in the forms that sensors write.
-fn fill(line: &str, at: Timestamp) -> String {
-    if !line.contains("{{") {
-        return line.to_owned();
-    }
-    let Ok(instant) = jiff::Timestamp::from_microsecond(at.as_micros()) else { return line.to_owned() };
-    let time = instant.to_zoned(jiff::tz::TimeZone::UTC);
-    let forms = [
-        ("{{syslog}}", "%b %e %H:%M:%S"),
-        ("{{rfc3339}}", "%Y-%m-%dT%H:%M:%S.000Z"),
-        ("{{epoch}}", "%s.000"),
-        ("{{eve}}", "%Y-%m-%dT%H:%M:%S.000000+0000"),
-        ("{{clf}}", "%d/%b/%Y:%H:%M:%S +0000"),
-    ];
-    forms.iter().fold(line.to_owned(), |line, (name, form)| line.replace(name, &time.strftime(form).to_string()))
-}
-
 fn short(line: &str) -> String {
     let mut text: String = plain(line).chars().take(limits::DEMO_LINE_CHARS).collect();
     if line.chars().count() > limits::DEMO_LINE_CHARS {
@@ -328,21 +292,6 @@ fn say(text: &str) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn times_are_put_in_as_sensors_write_them() {
-        let at = "2026-03-02T09:00:00Z".parse().unwrap();
-        for (form, written) in [
-            ("{{syslog}}", "Mar  2 09:00:00"),
-            ("{{rfc3339}}", "2026-03-02T09:00:00.000Z"),
-            ("{{epoch}}", "1772442000.000"),
-            ("{{eve}}", "2026-03-02T09:00:00.000000+0000"),
-            ("{{clf}}", "02/Mar/2026:09:00:00 +0000"),
-            ("none", "none"),
-        ] {
-            assert_eq!(fill(form, at), written);
-        }
-    }
 
     #[test]
     fn long_lines_are_cut() {

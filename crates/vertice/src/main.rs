@@ -16,6 +16,7 @@ mod release;
 mod reload;
 mod replay;
 mod sources;
+mod story;
 mod up;
 
 use std::process::ExitCode;

@@ -170,7 +170,7 @@ pub enum Hidden {
 
 impl Hidden {
     /// What it is. `key` names it in errors.
-    pub(crate) fn read(&self, key: &str) -> Result<String, Failure> {
+    pub fn read(&self, key: &str) -> Result<String, Failure> {
         let wrong = |what: String| Failure::Final(format!("{key}: {what}"));
         let text = match self {
             Hidden::Text(text) => text.clone(),

@@ -176,12 +176,9 @@ fn record_value(record: &StoredRecord) -> String {
 
 #[test]
 fn only_runs_that_are_over_are_responses() {
-    for (state, over) in [
-        (RunState::Waiting, false),
-        (RunState::Refused, true),
-        (RunState::Ended, true),
-        (RunState::RolledBack, true),
-    ] {
+    for (state, over) in
+        [(RunState::Waiting, false), (RunState::Refused, true), (RunState::Ended, true), (RunState::RolledBack, true)]
+    {
         let record = stored(RecordKind::Run, "r", &sample_run(state));
         assert_eq!(told(&record).is_some(), over, "{state:?}");
     }
@@ -200,11 +197,9 @@ fn what_is_no_record_is_an_error_that_names_it() {
 #[test]
 fn a_dead_letter_has_the_bytes_why_and_where() {
     let place = Where { topic: "security.events", partition: 3, offset: 12 };
-    for (value, name, kept) in [
-        (&b"{\"a\":"[..], "value", "{\"a\":"),
-        (b"\xff\x00", "value_base64", "/wA="),
-        (b"", "value", ""),
-    ] {
+    for (value, name, kept) in
+        [(&b"{\"a\":"[..], "value", "{\"a\":"), (b"\xff\x00", "value_base64", "/wA="), (b"", "value", "")]
+    {
         let message = dead_letter(place, b"k", value, "no JSON");
         let letter: Value = serde_json::from_slice(&message.value).unwrap();
         let wanted = json!({"reason": "no JSON", "topic": "security.events", "partition": 3, "offset": 12,
