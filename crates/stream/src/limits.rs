@@ -132,8 +132,8 @@ pub mod kafka {
     /// detection it is a two-hundredth of the latency promised.
     pub const LINGER: Duration = Duration::from_millis(1);
 
-    /// How long a producer that is given up may take to hand back what it had.
-    pub const GIVE_UP: Duration = Duration::from_secs(5);
+    /// How often a producer that is given up is looked at, every 10 ms, until it handed back what it had: 5 s.
+    pub const GIVE_UP_LOOKS: u32 = 500;
 
     /// Most headers of a record that are kept. CloudEvents has seven attributes, tracing three.
     pub const HEADERS_MAX: usize = 32;

@@ -13,7 +13,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
@@ -80,7 +80,7 @@ pub enum Next {
         /// The offset that its next record will have.
         next: i64,
     },
-    /// Nothing, for as long as was asked for.
+    /// Nothing, for as long as was asked for or less.
     Quiet,
 }
 
@@ -132,22 +132,20 @@ impl Consumer {
             return Ok(next);
         }
         self.answer(&[])?;
-        let until = Instant::now() + wait;
         let mut gathered = Gathered::new(self.bytes_last);
         while !gathered.batch.is_full() {
-            let wait = match gathered.is_empty() {
-                true => until.saturating_duration_since(Instant::now()),
-                false => Duration::ZERO,
-            };
+            let wait = if gathered.is_empty() { wait } else { Duration::ZERO };
             match self.client.poll(wait) {
                 Some(Ok(message)) => gathered.add(&self.ours, &message, self.headers),
                 Some(Err(KafkaError::PartitionEOF(number))) => self.ended(number, &mut gathered),
-                Some(Err(error)) => self.trouble(&error)?,
+                Some(Err(error)) => {
+                    self.trouble(&error)?;
+                    break;
+                }
+                // Nothing is there, or the callback saw a change, behind which nothing may be read now.
                 None => {
                     self.take_change();
-                    if self.notice.is_some() || !gathered.is_empty() || Instant::now() >= until {
-                        break;
-                    }
+                    break;
                 }
             }
         }

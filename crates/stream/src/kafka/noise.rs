@@ -23,6 +23,7 @@ struct Said {
 
 impl Noise {
     /// Warns of something, unless this kind of it was warned of lately.
+    #[expect(clippy::disallowed_methods, reason = "only how often a warning is repeated depends on it")]
     pub(super) fn warn(&self, kind: &str, text: &str) {
         if let Some(kept_back) = self.due(kind, Instant::now()) {
             let again = if kept_back == 0 { String::new() } else { format!(" ({kept_back} more times since)") };

@@ -88,8 +88,10 @@ struct Open {
     left: usize,
     spots: Vec<Spot>,
     error: Option<PublishError>,
-    done: Option<(oneshot::Sender<Result<Delivered, PublishError>>, [OwnedSemaphorePermit; 2])>,
+    done: Option<(Answer, [OwnedSemaphorePermit; 2])>,
 }
+
+type Answer = oneshot::Sender<Result<Delivered, PublishError>>;
 
 impl Ticket {
     pub(super) fn new(records: usize, permits: [OwnedSemaphorePermit; 2]) -> (Arc<Ticket>, Pending) {

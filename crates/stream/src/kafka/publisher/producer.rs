@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
@@ -100,8 +100,10 @@ fn listen(client: &BaseProducer<Fates>, state: &State) {
         }
     }
     // Everything that it has left is handed back as not delivered.
-    let until = Instant::now() + limits::GIVE_UP;
-    while client.in_flight_count() > 0 && Instant::now() < until {
+    for _ in 0..limits::GIVE_UP_LOOKS {
+        if client.in_flight_count() == 0 {
+            return;
+        }
         client.purge(PurgeConfig::default().queue().inflight());
         client.poll(Duration::from_millis(10));
     }
