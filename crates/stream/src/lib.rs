@@ -12,6 +12,8 @@ mod discover;
 mod files;
 pub mod follow;
 pub mod journal;
+#[cfg(feature = "kafka")]
+pub mod kafka;
 pub mod limits;
 mod records;
 mod source;

@@ -72,3 +72,92 @@ pub const CONNECTION_IDLE: Duration = Duration::from_secs(600);
 
 /// Most datagrams that wait for a full queue; further ones are dropped and counted.
 pub const DATAGRAMS_WAITING_MAX: usize = 8 * BATCH_EVENTS_MAX;
+
+/// Those of Kafka.
+#[cfg(feature = "kafka")]
+pub mod kafka {
+    use std::time::Duration;
+
+    /// After which silence a member of a group is given up: librdkafka's own default. Shorter finds a dead instance
+    /// sooner, and takes a busy machine for one more often.
+    pub const SESSION_TIMEOUT: Duration = Duration::from_secs(45);
+
+    /// How long one batch may take. A batch takes milliseconds; a store that is away is waited for longer than this
+    /// only by an instance whose partitions others should have.
+    pub const WORK_TIMEOUT: Duration = Duration::from_secs(300);
+
+    /// After which time a record that is not acknowledged counts as not delivered: long enough for a new leader
+    /// (10 s by Kafka's defaults) and one retry, short enough for who waits for the answer.
+    pub const DELIVERY_TIMEOUT: Duration = Duration::from_secs(30);
+
+    /// Longest wait between two attempts to reach a broker.
+    pub const RECONNECT_MAX: Duration = Duration::from_secs(10);
+
+    /// How often the broker's idea of where a partition ends is taken over, for the lag.
+    pub const STATISTICS_EVERY: Duration = Duration::from_secs(5);
+
+    /// How long a question to the broker may take.
+    pub const ASK: Duration = Duration::from_secs(5);
+
+    /// Most that is read ahead, in KiB, over all partitions of a consumer: a second of 32,000 events of 1 KiB.
+    pub const QUEUED_KBYTES_MAX: usize = 32 * 1024;
+
+    /// How many records of a partition are read ahead at least, memory permitting: ten batches, so that the broker
+    /// answers while the last ones are worked on.
+    pub const QUEUED_RECORDS_MIN: usize = 100_000;
+
+    /// Largest answer to one fetch, in bytes. With three brokers 24 MiB may arrive above what is read ahead.
+    pub const FETCH_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+    /// Most of one partition in one answer, in bytes. A single larger record still comes.
+    pub const FETCH_PARTITION_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+    /// Largest answer of any kind, in bytes: a fetch, and room for what surrounds it.
+    pub const RECEIVE_BYTES_MAX: usize = FETCH_BYTES_MAX + 1024 * 1024;
+
+    /// Largest record that is written, in bytes. What brokers take as they are shipped is 1 MiB with its frame; the
+    /// longest raw event, escaped once more, is below.
+    pub const RECORD_BYTES_MAX: usize = 1_000_000;
+
+    /// Most records that wait for their acknowledgement, over all batches: 32 batches.
+    pub const OUT_RECORDS_MAX: usize = 32 * super::BATCH_EVENTS_MAX;
+
+    /// Most bytes that wait for their acknowledgement, over all batches: as many of them full.
+    pub const OUT_BYTES_MAX: usize = 32 * super::BATCH_BYTES_MAX;
+
+    /// What a record costs beside its bytes while it waits.
+    pub const RECORD_OVERHEAD_BYTES: usize = 256;
+
+    /// How long a record waits for company. At a few thousand records a second a batch is tens of records; for
+    /// detection it is a two-hundredth of the latency promised.
+    pub const LINGER: Duration = Duration::from_millis(1);
+
+    /// How often a producer that is given up is looked at, every 10 ms, until it handed back what it had: 5 s.
+    pub const GIVE_UP_LOOKS: u32 = 500;
+
+    /// Most headers of a record that are kept. CloudEvents has seven attributes, tracing three.
+    pub const HEADERS_MAX: usize = 32;
+
+    /// Most bytes of a record's headers, names and values.
+    pub const HEADER_BYTES_MAX: usize = 8 * 1024;
+
+    /// Most settings of librdkafka beside ours.
+    pub const FURTHER_MAX: usize = 64;
+
+    /// Longest reason of librdkafka that is repeated, in characters.
+    pub const REASON_CHARS_MAX: usize = 300;
+
+    /// How long the same trouble is not said again, at first and at most.
+    pub const SAY_AGAIN: Duration = Duration::from_secs(60);
+    /// The longest of these silences.
+    pub const SAY_AGAIN_MAX: Duration = Duration::from_secs(3600);
+
+    /// Most kinds of trouble that are told apart.
+    pub const KINDS_MAX: usize = 64;
+
+    /// How often the broker and the topics are looked for at the start, and how long between: a minute in all, which
+    /// is what a broker needs to start.
+    pub const LOOKS_MAX: u32 = 12;
+    /// How long between two looks.
+    pub const LOOK_AGAIN: Duration = Duration::from_secs(5);
+}
