@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use vertice_engine::Input;
-use vertice_model::{EffectId, Position, Timestamp};
+use vertice_model::{EffectId, Timestamp};
 use vertice_store::{Accepted, Filter, RecordKind, Store, StoredRecord, SubmitError};
 
 use crate::problem::{Kind, Problem};
@@ -116,11 +116,9 @@ impl Inner {
     /// Appends a decision and waits until the engine has judged it, but not for ever. Returns when it was
     /// accepted, and whether it is judged.
     pub(crate) async fn decide(&self, input: Input) -> Result<(Timestamp, bool), Problem> {
-        let mut judged = self.api.store.judged();
         let accepted = self.kept(self.api.store.append(input).await)?;
-        let wanted: Position = accepted.first;
-        let wait = judged.wait_for(|position| *position >= wanted);
-        let in_time = matches!(tokio::time::timeout(limits::DECISION_TIME, wait).await, Ok(Ok(_)));
+        let wait = self.api.store.judged_past(&accepted);
+        let in_time = matches!(tokio::time::timeout(limits::DECISION_TIME, wait).await, Ok(Ok(())));
         Ok((accepted.at, in_time))
     }
 }
@@ -204,6 +202,8 @@ pub(crate) type Shared = axum::extract::State<Arc<Inner>>;
 
 #[cfg(test)]
 mod tests {
+    use vertice_model::Position;
+
     use super::*;
 
     #[test]
@@ -225,6 +225,7 @@ mod tests {
     #[test]
     fn a_page_ends_early_when_it_is_large() {
         let record = |index| StoredRecord {
+            shard: 0,
             effect: EffectId { position: Position(1), index },
             kind: RecordKind::Detection,
             key: String::new(),

@@ -236,6 +236,17 @@ impl Store {
         self.0.news.judged.subscribe()
     }
 
+    /// Waits until what was accepted is judged and its effects are projected.
+    ///
+    /// # Errors
+    /// When the store stops before.
+    pub async fn judged_past(&self, accepted: &Accepted) -> Result<(), Stopped> {
+        let last = Position((accepted.first.0 + accepted.count).saturating_sub(1));
+        let mut judged = self.judged();
+        let waited = judged.wait_for(|position| *position >= last).await;
+        waited.map(|_| ()).map_err(|_| self.stopped())
+    }
+
     /// Follows whether the disk has failed. When it has, the process must end.
     #[must_use]
     pub fn failed(&self) -> watch::Receiver<Option<Stopped>> {
@@ -268,12 +279,13 @@ impl Store {
         readers.with(|db| log::read(db, readers.place("log"), from, end, positions_max.max(1)))
     }
 
-    /// One event and when it was accepted; `None` if there is another input at that position, or nothing.
+    /// One event of a shard's log and when it was accepted; `None` if there is another input at that position, or
+    /// nothing. Where there is one log, it is shard 0.
     ///
     /// # Errors
     /// When its row is damaged.
-    pub fn event(&self, at: Position) -> Result<Option<(Stamp, RawEvent)>, ReadError> {
-        if at == Position(0) || at > self.log_end() {
+    pub fn event(&self, shard: u32, at: Position) -> Result<Option<(Stamp, RawEvent)>, ReadError> {
+        if shard != 0 || at == Position(0) || at > self.log_end() {
             return Ok(None);
         }
         self.0.readers.with(|db| log::event(db, self.0.readers.place("log"), at))

@@ -72,6 +72,8 @@ pub struct Idempotency {
 /// What was accepted: it is durable.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Accepted {
+    /// In which shard's log; 0 where there is one log.
+    pub shard: u32,
     /// The position of the first; each further event has the next. Without events, the position that
     /// the next event will have.
     pub first: Position,
@@ -152,7 +154,10 @@ impl Default for Page {
 /// A record of the read model.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct StoredRecord {
-    /// The effect that published it: its place in every list, and its cursor.
+    /// Whose it is; 0 where there is one log. Positions that the record names are of this shard's log.
+    pub shard: u32,
+    /// Its place in every list, and its cursor: the effect that published it. Over all shards it is its place in the
+    /// order in which they projected, with index 0.
     pub effect: EffectId,
     /// Its kind.
     pub kind: RecordKind,

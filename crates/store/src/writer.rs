@@ -376,7 +376,7 @@ impl<'a> Batch<'a> {
         for cursor in &append.cursors {
             keep::set_cursor(self.db, cursor)?;
         }
-        let accepted = Accepted { first, count, at: self.now, repeated: None };
+        let accepted = Accepted { shard: 0, first, count, at: self.now, repeated: None };
         if let Some(idempotency) = &append.idempotency {
             keep::remember(self.db, idempotency, &accepted)?;
         }

@@ -397,7 +397,7 @@ fn events_from(store: &Store, content: &Content, from: Position, wanted: usize) 
     ))]
 pub(crate) async fn get(api: Shared, Path(position): Path<String>, _: Query<NoParams>) -> Result<Response, Problem> {
     let at: u64 = position.parse().map_err(|_| Problem::bad_request("a log position is a whole number from 1 on"))?;
-    let found = api.read(move |store| store.event(Position(at))).await?;
+    let found = api.read(move |store| store.event(0, Position(at))).await?;
     let (stamp, raw) = found.ok_or_else(|| Problem::not_found(format!("there is no event at log position {at}")))?;
     let content = api.api.content.borrow().clone();
     Ok(json(StatusCode::OK, &LoggedEvent::read(&content, stamp, raw)))

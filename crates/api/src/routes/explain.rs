@@ -82,8 +82,10 @@ fn gather(store: &Store, content: &Content, id: &str) -> Result<Explanation, Pro
     found.sort_by_key(|record| record.effect);
     let surplus = found.len().saturating_sub(limits::EXPLAIN_DETECTIONS_MAX);
     let mut evidence = Reader { store, content, left: limits::EXPLAIN_EVENTS_MAX, bytes: 0, left_out: 0 };
-    let detections =
-        found[surplus..].iter().map(|record| evidence.explain(parse(record)?)).collect::<Result<_, Problem>>()?;
+    let detections = found[surplus..]
+        .iter()
+        .map(|record| evidence.explain(record.shard, parse(record)?))
+        .collect::<Result<_, Problem>>()?;
     Ok(Explanation {
         detections,
         detections_total: total,
@@ -140,7 +142,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn explain(&mut self, detection: Detection) -> Result<Explained, Problem> {
+    fn explain(&mut self, shard: u32, detection: Detection) -> Result<Explained, Problem> {
         let mut events = Vec::new();
         // The event that completed it matters most, so it is read first.
         let earlier = detection.earlier.iter().rev().filter(|p| **p != detection.position);
@@ -150,14 +152,14 @@ impl Reader<'_> {
                 continue;
             }
             self.left -= 1;
-            events.extend(self.evidence(*position, &detection)?);
+            events.extend(self.evidence(shard, *position, &detection)?);
         }
         events.reverse();
         Ok(Explained { detection, events })
     }
 
-    fn evidence(&mut self, position: Position, detection: &Detection) -> Result<Option<Evidence>, Problem> {
-        let Some((stamp, raw)) = self.store.event(position)? else { return Ok(None) };
+    fn evidence(&mut self, shard: u32, position: Position, detection: &Detection) -> Result<Option<Evidence>, Problem> {
+        let Some((stamp, raw)) = self.store.event(shard, position)? else { return Ok(None) };
         self.bytes += raw.line.len();
         let event = LoggedEvent::read(self.content, stamp, raw);
         let names = detection.matched.iter().filter_map(|m| m.field.split('|').next()).filter(|n| !n.is_empty());

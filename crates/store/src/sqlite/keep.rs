@@ -107,6 +107,7 @@ pub(crate) fn remembered(
     let sql = "SELECT first, count, at_us, answer, checksum FROM idempotency WHERE key = ?";
     let found = one(db, place, sql, key, |row| {
         let accepted = Accepted {
+            shard: 0,
             first: Position(row.get::<_, i64>(0)? as u64),
             count: row.get::<_, i64>(1)? as u64,
             at: Timestamp::from_micros(row.get(2)?),

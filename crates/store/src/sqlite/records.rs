@@ -200,7 +200,7 @@ fn checked(row: &SqlRow<'_>, place: Place<'_>, at: impl Fn() -> String) -> Resul
     if checksum(&row, &state) != stored {
         return Err(place.damage(format!("{} {}", row.kind.as_str(), row.key), "its checksum is wrong").into());
     }
-    Ok(StoredRecord { effect: row.effect, kind: row.kind, key: row.key, json: row.json })
+    Ok(StoredRecord { shard: 0, effect: row.effect, kind: row.kind, key: row.key, json: row.json })
 }
 
 /// How many records of a kind a filter finds.

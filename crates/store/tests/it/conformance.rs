@@ -67,11 +67,11 @@ fn one_event_is_found_by_its_position() {
         store.submit_blocking(numbered(0..2_000)).unwrap();
         store.append_blocking(Input::Tick).unwrap();
         for at in [1, 2, 1_024, 1_025, 2_000] {
-            let (stamp, found) = store.event(Position(at)).unwrap().unwrap();
+            let (stamp, found) = store.event(0, Position(at)).unwrap().unwrap();
             assert_eq!((stamp.position, found), (Position(at), event("test", &format!("event number {}", at - 1))));
         }
         for none in [0, 2_001, 2_002, u64::MAX] {
-            assert_eq!(store.event(Position(none)).unwrap(), None);
+            assert_eq!(store.event(0, Position(none)).unwrap(), None);
         }
     });
 }

@@ -97,7 +97,7 @@ fn a_full_disk_is_refused_and_survived() {
 fn check(store: &Store, accepted: u64) {
     assert_eq!(store.verify().expect("all of it is whole").positions, accepted);
     for n in 0..accepted {
-        let (_, found) = store.event(Position(n + 1)).expect("it is whole").expect("it is there");
+        let (_, found) = store.event(0, Position(n + 1)).expect("it is whole").expect("it is there");
         assert!(found == noise(n).events[0], "event {n} is another one");
     }
 }

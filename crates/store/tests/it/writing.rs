@@ -19,7 +19,7 @@ fn many_threads_share_commits_and_each_gets_its_own_positions() {
                 for n in 0..40 {
                     let number = thread * 1_000 + n;
                     let accepted = store.submit_blocking(numbered(number..number + 1)).unwrap();
-                    let (stamp, found) = store.event(accepted.first).unwrap().unwrap();
+                    let (stamp, found) = store.event(0, accepted.first).unwrap().unwrap();
                     assert_eq!((stamp.position, stamp.now), (accepted.first, accepted.at));
                     assert_eq!(found, event("test", &format!("event number {number}")));
                 }
@@ -76,10 +76,10 @@ fn content_comes_back_from_the_log() {
         [(_, Input::Content(found))] => assert_eq!(found.digest(), content.digest()),
         other => panic!("{other:?}"),
     }
-    assert_eq!(store.event(Position(1)).unwrap(), None);
+    assert_eq!(store.event(0, Position(1)).unwrap(), None);
     let whole = Input::Events(vec![event("a", "one"), event("b", "two")]);
     assert_eq!(store.append_blocking(whole).unwrap().count, 2);
-    assert_eq!(store.event(Position(3)).unwrap().unwrap().1, event("b", "two"));
+    assert_eq!(store.event(0, Position(3)).unwrap().unwrap().1, event("b", "two"));
 }
 
 #[test]

@@ -118,7 +118,7 @@ fn logged(content: &Content, at: Position, data: Option<&Path>, client: &Client)
     let (received, raw) = match data {
         Some(dir) => {
             let store = open(dir)?;
-            let found = store.event(at)?;
+            let found = store.event(0, at)?;
             store.close()?;
             let (stamp, raw) = found.ok_or_else(missing)?;
             (stamp.now, raw)
