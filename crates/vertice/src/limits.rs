@@ -112,3 +112,25 @@ pub const ENTITIES_TOLD: usize = 5;
 /// Most bytes of a refused value that its dead letter repeats. Escaped as JSON at the worst, six characters a byte, it
 /// stays below the 1 MiB that a broker takes by default.
 pub const DEAD_LETTER_BYTES_MAX: usize = 128 * 1024;
+
+/// Longest key that a dead letter keeps, in bytes. Keys are names and addresses; a longer one would not fit beside the value.
+pub const DEAD_LETTER_KEY_BYTES_MAX: usize = 16 * 1024;
+
+/// Records that go out to Kafka at once. A threat has some 200 KiB at the most, so it is 50 MiB at the worst.
+pub const KAFKA_OUT_RECORDS: usize = 256;
+
+/// How long one look for records waits: how soon a stop is noticed and a commit made.
+pub const KAFKA_POLL: std::time::Duration = std::time::Duration::from_millis(100);
+
+/// Batches that are in the log and not yet committed to the group before the newest are counted together: a few seconds
+/// of a full stream.
+pub const KAFKA_KEPT_UNCOMMITTED: usize = 64;
+
+/// Pause before what a broker did not take is sent again.
+pub const KAFKA_SEND_AGAIN: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// How often brokers and topics are looked for at the start when something is wrong that only a person can mend, and
+/// how long between: a minute in all, in which a broker that starts beside us makes its topics.
+pub const KAFKA_LOOKS_MAX: u32 = 12;
+/// See [`KAFKA_LOOKS_MAX`].
+pub const KAFKA_LOOK_AGAIN: std::time::Duration = std::time::Duration::from_secs(5);

@@ -7,6 +7,7 @@ mod config;
 mod content;
 mod demo;
 mod hands;
+#[cfg(feature = "kafka")]
 mod kafka;
 mod keys;
 mod limits;

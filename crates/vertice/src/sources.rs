@@ -151,17 +151,20 @@ impl Rim {
         Ok(bytes.and_then(|b| String::from_utf8(b).ok()))
     }
 
-    fn announce(&self, name: String, kind: &str) -> usize {
+    /// Adds a source to those that stand; what is returned is its place among them.
+    pub fn announce(&self, name: String, kind: &str) -> usize {
         let mut standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
         standing.push(Source { name, kind: kind.to_owned(), state: "starting".to_owned(), events: 0, refused: 0 });
         standing.len() - 1
     }
 
-    fn says(&self, place: usize, state: &str) {
+    /// How a source is now.
+    pub fn says(&self, place: usize, state: &str) {
         self.standing.lock().unwrap_or_else(PoisonError::into_inner)[place].state = state.to_owned();
     }
 
-    fn counts(&self, place: usize, events: u64, refused: u64) {
+    /// Counts what a source handed over.
+    pub fn counts(&self, place: usize, events: u64, refused: u64) {
         let mut standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
         standing[place].events += events;
         standing[place].refused += refused;

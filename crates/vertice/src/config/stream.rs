@@ -23,6 +23,12 @@ pub struct Kafka {
     pub group: String,
     /// What we call ourselves to the brokers.
     pub client_id: String,
+    /// Whether topics that are not there are made.
+    pub create_topics: bool,
+    /// How many partitions a topic gets that is made.
+    pub partitions: u16,
+    /// How many replicas it gets.
+    pub replication: u16,
     /// The topics by what they are for.
     pub topics: Topics,
     /// How brokers are spoken to.

@@ -1,3 +1,145 @@
 //! Kafka, beside the embedded store: one more sense and one more hand.
+//!
+//! [`intake`] puts the values of one topic into the log, together with how far it has read each partition: the log
+//! takes each offset exactly once, whatever dies in between. [`outlet`] follows the read model and writes what changed
+//! to the topics of the contract, at least once and always under the same ids. Neither is waited for by anything else:
+//! a broker that is away stops what comes from it and what goes to it, and nothing more.
 
+mod cursors;
+mod intake;
+mod outlet;
+mod settings;
 pub mod topics;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use vertice_api::Metrics;
+use vertice_engine::Content;
+use vertice_model::Position;
+use vertice_store::Store;
+use vertice_stream::kafka::{Patience, Problem, Publisher, Settings, check};
+
+use crate::clock::Clock;
+use crate::config::Kafka as Config;
+use crate::limits;
+use crate::sources::Rim;
+
+use intake::Intake;
+use outlet::Outlet;
+pub use settings::{settings, wanted};
+
+/// What Kafka is given.
+pub struct Parts {
+    /// How it is reached.
+    pub config: Config,
+    /// Where events go, and where sources are told of. When its `stop` is cancelled nothing more is taken in.
+    pub rim: Rim,
+    /// What tells the time.
+    pub clock: Arc<Clock>,
+    /// The content in force, whose mappings say what can be read.
+    pub content: watch::Receiver<Arc<Content>>,
+    /// When it is cancelled, what was judged so far is still published, and that is the end.
+    pub stop_publishing: CancellationToken,
+}
+
+/// Starts it. What this gives ends with an error if it is configured wrongly, and otherwise once it is told to.
+///
+/// # Errors
+/// When a setting or a secret can not be used.
+pub fn start(parts: Parts) -> Result<JoinHandle<Result<()>>> {
+    let settings = settings(&parts.config)?;
+    Ok(tokio::spawn(run(parts, settings)))
+}
+
+async fn run(parts: Parts, settings: Settings) -> Result<()> {
+    let place = parts.rim.announce(format!("kafka://{}", settings.brokers), "kafka");
+    if !find(&parts, &settings, place).await? {
+        return Ok(());
+    }
+    let publisher = Publisher::open(&settings).context("opening a producer for Kafka")?;
+    let published = watch::Sender::new(Position(0));
+    let reached = published.subscribe();
+    let outlet = Outlet {
+        store: parts.rim.store.clone(),
+        publisher: publisher.clone(),
+        names: parts.config.topics.clone(),
+        source: format!("/vertice/{}", parts.config.group),
+        clock: Arc::clone(&parts.clock),
+        published,
+        stop: parts.stop_publishing.clone(),
+    };
+    let outlet = tokio::spawn(outlet.run());
+    while !parts.rim.stop.is_cancelled() {
+        parts.rim.says(place, "following");
+        let ended = take_in(&parts, &settings, place, &publisher, &reached).await?;
+        let Err(problem) = ended else { break };
+        tracing::warn!("{problem}");
+        parts.rim.says(place, &problem.to_string());
+        rest(&parts.rim.stop, limits::SOURCE_PAUSE).await;
+    }
+    parts.rim.says(place, "ended");
+    outlet.await.context("publishing to Kafka")?
+}
+
+/// Is a member of the group until it is told to stop, or until that membership ends.
+async fn take_in(
+    parts: &Parts,
+    settings: &Settings,
+    place: usize,
+    publisher: &Publisher,
+    reached: &watch::Receiver<Position>,
+) -> Result<Result<(), Problem>> {
+    let (rim, clock, content) = (parts.rim.clone(), Arc::clone(&parts.clock), parts.content.clone());
+    let (names, publisher, reached) = (parts.config.topics.clone(), publisher.clone(), reached.clone());
+    let intake = Intake::open(settings, intake::Parts { rim, place, clock, content, names, publisher, reached });
+    match intake {
+        Ok(intake) => Ok(tokio::task::spawn_blocking(move || intake.run()).await.context("reading from Kafka")??),
+        Err(problem) => Ok(Err(problem)),
+    }
+}
+
+/// Looks for the brokers and the topics, and says once what is wrong. What nobody but a person can mend is looked for
+/// only so often; a broker that is away is waited for. False if it was told to stop meanwhile.
+async fn find(parts: &Parts, settings: &Settings, place: usize) -> Result<bool> {
+    let (mut told, mut looks) = (None, 0);
+    loop {
+        let (asked, topics) = (settings.clone(), wanted(&parts.config));
+        let once = Patience { looks: 1, again: Duration::ZERO };
+        let looking = tokio::task::spawn_blocking(move || check(&asked, &topics, once));
+        let found = tokio::select! {
+            found = looking => found.context("looking for Kafka")?,
+            () = parts.rim.stop.cancelled() => return Ok(false),
+        };
+        let problem = match found {
+            Ok(found) => {
+                let partitions = found.iter().find(|f| f.topic == parts.config.topics.events).map(|f| f.partitions);
+                tracing::info!(brokers = settings.brokers, ?partitions, "Kafka is there");
+                return Ok(true);
+            }
+            Err(problem) => problem,
+        };
+        looks += 1;
+        let may_come_back = matches!(problem, Problem::Unreachable { .. });
+        if !may_come_back && (looks >= limits::KAFKA_LOOKS_MAX || matches!(problem, Problem::Setting { .. } | Problem::NotBuilt { .. })) {
+            return Err(anyhow!("{problem} (looked for {looks} times; without [stream.kafka] Vertice starts alone)"));
+        }
+        parts.rim.says(place, &problem.to_string());
+        if told.as_ref() != Some(&problem) {
+            tracing::warn!("{problem}");
+            told = Some(problem);
+        }
+        rest(&parts.rim.stop, limits::KAFKA_LOOK_AGAIN).await;
+    }
+}
+
+async fn rest(stop: &CancellationToken, pause: Duration) {
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = tokio::time::sleep(pause) => {}
+    }
+}
