@@ -233,6 +233,9 @@ impl Metrics {
             self.refused.add("source", source, 0);
             self.dropped.add("source", source, 0);
         }
+        for class in ["2xx", "3xx", "4xx", "5xx"] {
+            self.requests.add("status", class, 0);
+        }
         self.standing(&Standing::default());
         self.forgotten(Forgotten::default());
         for reason in ["missing", "wrong"] {
