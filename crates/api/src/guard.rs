@@ -117,7 +117,10 @@ fn judge(inner: &Inner, request: &Request) -> Result<Admitted, Problem> {
             inner.api.metrics.auth_failed("missing");
             Err(no_bouncer())
         }
-        None if access.policy == KeyPolicy::Always && !needs_no_key(path) => {
+        None if access.policy == KeyPolicy::Always
+            && !needs_no_key(path)
+            && !(access.open_probes && is_probe(path)) =>
+        {
             inner.api.metrics.auth_failed("missing");
             Err(key_needed())
         }
@@ -134,6 +137,11 @@ pub(crate) fn is_for_bouncers(path: &str) -> bool {
 /// token is a key by itself.
 fn needs_no_key(path: &str) -> bool {
     path == "/health" || is_link(path)
+}
+
+/// What probes and Prometheus ask for beside whether the process lives.
+fn is_probe(path: &str) -> bool {
+    matches!(path, "/ready" | "/metrics")
 }
 
 fn is_link(path: &str) -> bool {

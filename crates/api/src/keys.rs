@@ -99,6 +99,8 @@ pub struct Access {
     pub(crate) policy: KeyPolicy,
     /// Those that are known.
     pub(crate) keys: Arc<Keyring>,
+    /// Whether `/ready` and `/metrics` need no key.
+    pub(crate) open_probes: bool,
     failures: Mutex<Bucket>,
 }
 
@@ -109,7 +111,14 @@ impl Access {
     pub fn new(listener: SocketAddr, policy: KeyPolicy, keys: &[ApiKey]) -> Access {
         let loopback = is_loopback(listener.ip());
         let policy = if loopback { policy } else { KeyPolicy::Always };
-        Access { loopback, policy, keys: Arc::new(Keyring::new(keys)), failures: Mutex::default() }
+        let keys = Arc::new(Keyring::new(keys));
+        Access { loopback, policy, keys, open_probes: false, failures: Mutex::default() }
+    }
+
+    /// The same, but for `GET /ready` and `GET /metrics`, which need no key: for probes in a network of their own.
+    #[must_use]
+    pub fn with_open_probes(self) -> Access {
+        Access { open_probes: true, ..self }
     }
 
     /// Counts a failed authentication; false when there were too many of late.

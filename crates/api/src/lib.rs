@@ -39,7 +39,7 @@ pub use intake::{RefusedLine, Split, SplitBody, SplitError};
 pub use keyring::{Held, KeyError, KeyOf, Keyring};
 pub use keys::{Access, KeyPolicy, LinkSecretError, NewKey, digest, link_secret};
 pub use links::{Link, LinkError, Links};
-pub use metrics::Metrics;
+pub use metrics::{Metrics, Standing};
 pub use problem::Problem;
 pub use read::Page;
 pub use serve::{Serving, serve};

@@ -178,5 +178,15 @@ pub const LABEL_VALUES_MAX: usize = 64;
 /// contract's ceiling.
 pub const LATENCY_BUCKETS_S: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 10.0];
 
+/// Upper bounds of the buckets of attempts at an action, in seconds: from one call of the kernel to the longest time
+/// that an action is given; the contract promises 10.
+pub const EXECUTION_BUCKETS_S: [f64; 12] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0, 300.0];
+
+/// The kinds of sources, as the metrics name them. Each begins at zero, so that a first loss shows as an increase.
+pub const SOURCES: [&str; 5] = ["http", "file", "journal", "syslog_udp", "syslog_tcp"];
+
+/// Most partitions whose lag is shown: ten topics of a hundred partitions. Each is one series of Prometheus.
+pub const KAFKA_PARTITIONS_MAX: usize = 1_000;
+
 /// Upper bounds of the buckets of visits to a decoy, in seconds; the contract promises more than 60.
 pub const ENGAGEMENT_BUCKETS_S: [f64; 8] = [1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3_600.0, 14_400.0];

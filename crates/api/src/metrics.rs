@@ -12,14 +12,15 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
-use vertice_engine::Forgotten;
 use vertice_engine::decide::verb::Verb;
-use vertice_model::Severity;
+use vertice_engine::{Engine, Forgotten};
+use vertice_model::{Severity, Stage};
 use vertice_store::Store;
 
 use crate::limits;
 
 type Label = [(&'static str, String); 1];
+type Labels = [(&'static str, String); 2];
 
 /// Counters under one label.
 #[derive(Clone, Debug, Default)]
@@ -51,6 +52,10 @@ pub struct Metrics {
     detection_latency: Histogram,
     executed: Counters,
     simulated: Counters,
+    failed: Counters,
+    execution: Family<Label, Histogram, fn() -> Histogram>,
+    containments: Family<Labels, Gauge>,
+    questions: Family<Label, Gauge>,
     approvals: Counters,
     engagement: Histogram,
     events: Counters,
@@ -61,6 +66,10 @@ pub struct Metrics {
     step_duration: Histogram,
     requests: Counters,
     auth_failures: Counters,
+    kafka_lag: Family<Labels, Gauge>,
+    /// How many partitions it shows.
+    kafka_partitions: AtomicUsize,
+    kafka_deadletter: Counters,
     pub(crate) streams: Gauge,
 }
 
@@ -74,6 +83,10 @@ impl Metrics {
             detection_latency: Histogram::new(limits::LATENCY_BUCKETS_S),
             executed: Counters::default(),
             simulated: Counters::default(),
+            failed: Counters::default(),
+            execution: Family::new_with_constructor(|| Histogram::new(limits::EXECUTION_BUCKETS_S)),
+            containments: Family::default(),
+            questions: Family::default(),
             approvals: Counters::default(),
             engagement: Histogram::new(limits::ENGAGEMENT_BUCKETS_S),
             events: Counters::default(),
@@ -84,10 +97,15 @@ impl Metrics {
             step_duration: Histogram::new(limits::LATENCY_BUCKETS_S),
             requests: Counters::default(),
             auth_failures: Counters::default(),
+            kafka_lag: Family::default(),
+            kafka_partitions: AtomicUsize::new(0),
+            kafka_deadletter: Counters::default(),
             streams: Gauge::default(),
         };
         metrics.name_contract();
+        metrics.name_responses();
         metrics.name_own();
+        metrics.name_kafka();
         metrics.registry.register_collector(Box::new(StoreMetrics { store: store.clone() }));
         metrics.begin_at_zero();
         metrics
@@ -115,13 +133,52 @@ impl Metrics {
         );
     }
 
-    fn name_own(&mut self) {
+    fn name_responses(&mut self) {
         let r = &mut self.registry;
         r.register(
             "vertice_response_simulated_actions",
             "Actions that were checked and recorded, and not carried out, by type",
             self.simulated.family.clone(),
         );
+        r.register(
+            "vertice_response_failed_actions",
+            "Attempts at an action that came to nothing, by type",
+            self.failed.family.clone(),
+        );
+        r.register(
+            "vertice_response_execution_duration_seconds",
+            "How long attempts at an action took, by type: doing it and observing that it is so",
+            self.execution.clone(),
+        );
+        r.register(
+            "vertice_response_containments",
+            "Containments that hold, heal or are being taken out, by stage, and whether they are only recorded",
+            self.containments.clone(),
+        );
+        r.register(
+            "vertice_response_questions_waiting",
+            "Questions that wait for an answer, by whether the action would only be recorded",
+            self.questions.clone(),
+        );
+    }
+
+    /// Empty, and so not shown, in a process without Kafka.
+    fn name_kafka(&mut self) {
+        let r = &mut self.registry;
+        r.register(
+            "vertice_kafka_lag_records",
+            "Records of a partition that this process has yet to take, by topic and partition",
+            self.kafka_lag.clone(),
+        );
+        r.register(
+            "vertice_kafka_deadletter",
+            "Records that were sent to the dead-letter topic, by the topic they came from",
+            self.kafka_deadletter.family.clone(),
+        );
+    }
+
+    fn name_own(&mut self) {
+        let r = &mut self.registry;
         r.register("vertice_events_accepted", "Events that were accepted, by source", self.events.family.clone());
         r.register(
             "vertice_events_refused",
@@ -168,7 +225,18 @@ impl Metrics {
         for verb in Verb::ALL {
             self.executed.add("action_type", verb.as_str(), 0);
             self.simulated.add("action_type", verb.as_str(), 0);
+            self.failed.add("action_type", verb.as_str(), 0);
+            drop(self.execution.get_or_create(&[("action_type", verb.as_str().to_owned())]));
         }
+        for source in limits::SOURCES {
+            self.events.add("source", source, 0);
+            self.refused.add("source", source, 0);
+            self.dropped.add("source", source, 0);
+        }
+        for class in ["2xx", "3xx", "4xx", "5xx"] {
+            self.requests.add("status", class, 0);
+        }
+        self.standing(&Standing::default());
         self.forgotten(Forgotten::default());
         for reason in ["missing", "wrong"] {
             self.auth_failures.add("reason", reason, 0);
@@ -189,6 +257,50 @@ impl Metrics {
     /// An action was checked and recorded, and not carried out.
     pub fn action_simulated(&self, action_type: &str) {
         self.simulated.add("action_type", action_type, 1);
+    }
+
+    /// An attempt at an action ended, well or not, after this long.
+    pub fn action_ended(&self, action_type: &'static str, took: Duration, failed: bool) {
+        self.execution.get_or_create(&[("action_type", action_type.to_owned())]).observe(took.as_secs_f64());
+        self.failed.add("action_type", action_type, u64::from(failed));
+    }
+
+    /// This is what holds and what is asked now.
+    pub fn standing(&self, standing: &Standing) {
+        for (simulated, word) in [(false, "false"), (true, "true")] {
+            let word = || word.to_owned();
+            let of = &standing.of[usize::from(simulated)];
+            self.questions.get_or_create(&[("simulated", word())]).set(of.questions);
+            for (stage, count) in STAGES.iter().zip(of.stages) {
+                let labels = [("stage", stage_word(*stage).to_owned()), ("simulated", word())];
+                self.containments.get_or_create(&labels).set(count);
+            }
+        }
+    }
+
+    /// So many records of a partition has this process yet to take. `topic` is one of the configured ones. Beyond
+    /// [`limits::KAFKA_PARTITIONS_MAX`] partitions further ones are not shown.
+    pub fn kafka_lag(&self, topic: &str, partition: i32, records: u64) {
+        let labels = [("topic", topic.to_owned()), ("partition", partition.to_string())];
+        let lag = i64::try_from(records).unwrap_or(i64::MAX);
+        if let Some(gauge) = self.kafka_lag.get(&labels) {
+            gauge.set(lag);
+        } else if self.kafka_partitions.load(Relaxed) < limits::KAFKA_PARTITIONS_MAX {
+            self.kafka_partitions.fetch_add(1, Relaxed);
+            self.kafka_lag.get_or_create(&labels).set(lag);
+        }
+    }
+
+    /// The partition is another process's now, which shows its lag from here on.
+    pub fn kafka_revoked(&self, topic: &str, partition: i32) {
+        if self.kafka_lag.remove(&[("topic", topic.to_owned()), ("partition", partition.to_string())]) {
+            self.kafka_partitions.fetch_sub(1, Relaxed);
+        }
+    }
+
+    /// Records of a topic were sent to the dead-letter topic; 0 begins the series. `topic` is one of the configured ones.
+    pub fn kafka_deadletter(&self, topic: &str, count: u64) {
+        self.kafka_deadletter.add("topic", topic, count);
     }
 
     /// A person answered a question.
@@ -257,6 +369,50 @@ impl Metrics {
     }
 }
 
+/// The stages of a containment, in the order of its life.
+const STAGES: [Stage; 4] = [Stage::Reflex, Stage::Durable, Stage::Probation, Stage::Healed];
+
+const fn stage_word(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Reflex => "reflex",
+        Stage::Durable => "durable",
+        Stage::Probation => "probation",
+        Stage::Healed => "healed",
+    }
+}
+
+/// What holds and what is asked at one moment, counted from the engine.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Standing {
+    /// Of what is really done, and of what is only recorded.
+    of: [Count; 2],
+}
+
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+struct Count {
+    /// In the order of [`STAGES`].
+    stages: [i64; STAGES.len()],
+    questions: i64,
+}
+
+impl Standing {
+    /// Counts what an engine keeps.
+    #[must_use]
+    pub fn of(engine: &Engine) -> Standing {
+        let mut standing = Standing::default();
+        for held in engine.containments() {
+            let of = &mut standing.of[usize::from(held.simulated)];
+            for (stage, count) in STAGES.iter().zip(&mut of.stages) {
+                *count += i64::from(*stage == held.stage);
+            }
+        }
+        for question in engine.questions_waiting() {
+            standing.of[usize::from(question.simulated)].questions += 1;
+        }
+        standing
+    }
+}
+
 /// What the store counts by itself.
 #[derive(Debug)]
 struct StoreMetrics {
@@ -266,7 +422,7 @@ struct StoreMetrics {
 impl Collector for StoreMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let stats = self.store.stats();
-        let counters: [(&str, &str, &AtomicU64); 8] = [
+        let counters: [(&str, &str, &AtomicU64); 10] = [
             ("vertice_store_commits", "Group commits that succeeded", &stats.commits),
             ("vertice_store_positions", "Log positions that were made durable: events and other inputs", &stats.events),
             ("vertice_store_log_bytes", "Bytes written to the log, compressed", &stats.log_bytes),
@@ -275,6 +431,12 @@ impl Collector for StoreMetrics {
             ("vertice_store_disk_full", "Group commits that failed because the disk was full", &stats.disk_full),
             ("vertice_store_snapshots_damaged", "Snapshots that were passed over", &stats.snapshots_damaged),
             ("vertice_store_checkpoints", "Checkpoints of the write-ahead log", &stats.checkpoints),
+            ("vertice_audit_entries", "Entries of the audit that were made durable", &stats.audit_entries),
+            (
+                "vertice_audit_no_space",
+                "Attempts to enter what was decided that failed because the disk was full; judging waits",
+                &stats.audit_no_space,
+            ),
         ];
         for (name, help, value) in counters {
             let counter = ConstCounter::new(value.load(Relaxed));

@@ -206,6 +206,11 @@ impl Engine {
         self.state.responses.containments()
     }
 
+    /// The questions that wait for an answer.
+    pub fn questions_waiting(&self) -> impl Iterator<Item = &Question> {
+        self.state.responses.questions_pending()
+    }
+
     /// Whether an order still waits for its receipt, and whether it began before.
     #[must_use]
     pub fn awaited(&self, order: OrderId) -> Option<bool> {

@@ -31,6 +31,10 @@ pub struct StoreStats {
     pub checkpoints: AtomicU64,
     /// Bytes of the write-ahead log now.
     pub wal_bytes: AtomicU64,
+    /// Entries of the audit that were made durable.
+    pub audit_entries: AtomicU64,
+    /// Attempts to enter something in the audit that failed because the disk was full.
+    pub audit_no_space: AtomicU64,
     /// Whether the writer has stopped because the disk failed: 1 if so.
     pub fatal: AtomicU64,
 }

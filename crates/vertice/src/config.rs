@@ -43,6 +43,8 @@ pub struct Server {
     pub listen: SocketAddr,
     /// From which calls a key is needed on loopback.
     pub key_required: KeyRequired,
+    /// Whether `/ready` and `/metrics` never need one.
+    pub open_probes: bool,
 }
 
 /// From which calls a key is needed on a loopback address.
@@ -286,7 +288,10 @@ mod tests {
         for (text, wanted) in [
             ("\n[sever]\n", "line 2: there is no section [sever]; there are"),
             ("server = 1", "line 1: server is a section, written [server]"),
-            ("[server]\nlisten = \"x:1\"\nport = 1", "line 3: [server] has no key port; it has key_required, listen"),
+            (
+                "[server]\nlisten = \"x:1\"\nport = 1",
+                "line 3: [server] has no key port; it has key_required, listen, open_probes",
+            ),
             ("[sources]\nlocal = \"yes\"", "line 2: local of [sources] is a boolean, not a string"),
             ("[server\n", "line 1"),
             (

@@ -152,9 +152,13 @@ impl Hands {
                         let order = job.order.get();
                         (order.order_id, order.task, order.action.verb())
                     };
-                    let outcome = carry_out(job, &store, &responder, &clock, &content);
-                    if task == Task::Apply && matches!(outcome, Some(Outcome::Done | Outcome::Already)) {
-                        metrics.action_executed(verb);
+                    let carried = carry_out(job, &store, &responder, &clock, &content);
+                    if let (Task::Apply, Some(Carried { outcome, took })) = (task, carried) {
+                        let done = matches!(outcome, Outcome::Done | Outcome::Already);
+                        metrics.action_ended(verb, took, !done);
+                        if done {
+                            metrics.action_executed(verb);
+                        }
                     }
                     order_id
                 });
@@ -233,18 +237,28 @@ fn key(action: &Action) -> String {
     serde_json::to_string(action).unwrap_or_default()
 }
 
+/// What became of an order that was carried out.
+pub struct Carried {
+    /// What its receipt says.
+    pub outcome: Outcome,
+    /// How long it took to do and to observe, without what was kept of it before and after.
+    pub took: Duration,
+}
+
 /// Carries one order out: the intent, the act, the receipt. Gives what became of it; `None` if the store has stopped.
-pub fn carry_out(job: Job, store: &Store, responder: &Responder, clock: &Clock, content: &Content) -> Option<Outcome> {
+pub fn carry_out(job: Job, store: &Store, responder: &Responder, clock: &Clock, content: &Content) -> Option<Carried> {
     let Job { order, begun } = job;
     let order_id = order.get().order_id;
     let what = order.get().action.verb();
     if !begun && !append(store, Input::Begun { order: order_id }) {
         return None;
     }
-    let receipt = responder.carry_out(order, begun, &content.policy, clock.now());
+    let began_at = clock.now();
+    let receipt = responder.carry_out(order, begun, &content.policy, began_at);
+    let took = Duration::from_micros(clock.now().micros_since(began_at));
     tracing::info!(order = %order_id, action = what, outcome = ?receipt.outcome, note = receipt.note, "an order ended");
     let outcome = receipt.outcome.clone();
-    append(store, Input::Receipt(receipt)).then_some(outcome)
+    append(store, Input::Receipt(receipt)).then_some(Carried { outcome, took })
 }
 
 /// Writes an input to the log, waiting for a full disk or queue; false if the store has stopped.

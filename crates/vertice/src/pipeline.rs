@@ -4,6 +4,7 @@
 //! one path: read from where the engine stands.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -213,18 +214,23 @@ impl Pipeline<'_> {
     /// meanwhile.
     fn enter(&mut self, entries: &[Entry], up_to: Position) -> Result<bool> {
         let Some(mut audit) = self.audit.take() else { return Ok(true) };
-        let mut told = false;
+        let (stats, mut told) = (self.store.stats(), false);
         let entered = loop {
             match audit.append(entries, up_to) {
-                Ok(()) => break true,
-                Err(AuditError::NoSpace { path }) if !told => {
-                    told = true;
-                    tracing::warn!(
-                        "the disk is full: judging waits until {} can take what was decided",
-                        path.display()
-                    );
+                Ok(()) => {
+                    stats.audit_entries.fetch_add(entries.len() as u64, Relaxed);
+                    break true;
                 }
-                Err(AuditError::NoSpace { .. }) => {}
+                Err(AuditError::NoSpace { path }) => {
+                    stats.audit_no_space.fetch_add(1, Relaxed);
+                    if !told {
+                        told = true;
+                        tracing::warn!(
+                            "the disk is full: judging waits until {} can take what was decided",
+                            path.display()
+                        );
+                    }
+                }
                 Err(error) => return Err(error).context("entering what was decided in the audit"),
             }
             self.rest(vertice_store::limits::DISK_FULL_PROBE, std::future::pending::<()>());

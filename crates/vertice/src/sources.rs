@@ -187,7 +187,8 @@ impl Rim {
 /// Puts what a source hands over into the log, until it has ended.
 async fn feed(rim: Rim, place: usize, word: &'static str, counts: Arc<Counts>, mut batches: mpsc::Receiver<Batch>) {
     while let Some(batch) = batches.recv().await {
-        let (events, refused) = (batch.events.len() as u64, batch.refused.len() as u64 + lost(word, &counts));
+        let lost = lost(word, &counts);
+        let (events, refused) = (batch.events.len() as u64, batch.refused.len() as u64 + lost.refused);
         for refused in batch.refused.iter().take(limits::REFUSALS_TOLD as usize) {
             tracing::warn!(source = word, number = refused.number, reason = %refused.reason, "refused");
         }
@@ -199,18 +200,26 @@ async fn feed(rim: Rim, place: usize, word: &'static str, counts: Arc<Counts>, m
         }
         rim.metrics.events_accepted(word, events);
         rim.metrics.events_refused(word, refused);
-        rim.counts(place, events, refused);
+        rim.metrics.events_dropped(word, lost.dropped);
+        rim.counts(place, events, refused + lost.dropped);
     }
 }
 
-/// What a listener refused or dropped since it was last asked; said, and told as refused.
-fn lost(word: &'static str, counts: &Counts) -> u64 {
+/// Events that a listener did not take.
+#[derive(Debug, Eq, PartialEq)]
+struct Lost {
+    refused: u64,
+    dropped: u64,
+}
+
+/// What a listener refused or dropped since it was last asked; said as well.
+fn lost(word: &'static str, counts: &Counts) -> Lost {
     let since = [&counts.refused, &counts.dropped, &counts.turned_away].map(|count| count.swap(0, Relaxed));
     let [refused, dropped, turned_away] = since;
     if since != [0; 3] {
         tracing::warn!(source = word, refused, dropped, turned_away, "not everything that was sent was taken");
     }
-    refused + dropped
+    Lost { refused, dropped }
 }
 
 /// Submits until it is kept. False when it never will be: then the source is read again from its cursor after a restart.
@@ -238,7 +247,7 @@ mod tests {
         counts.refused.store(2, Relaxed);
         counts.dropped.store(3, Relaxed);
         counts.turned_away.store(1, Relaxed);
-        assert_eq!(lost("syslog_udp", &counts), 5, "a connection is no event");
-        assert_eq!(lost("syslog_udp", &counts), 0);
+        assert_eq!(lost("syslog_udp", &counts), Lost { refused: 2, dropped: 3 }, "a connection is no event");
+        assert_eq!(lost("syslog_udp", &counts), Lost { refused: 0, dropped: 0 });
     }
 }

@@ -12,16 +12,18 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
-use vertice_api::{Access, Api, KeyPolicy, Links, Metrics, NewKey, RefusedLine, Serving, SplitBody, SplitError};
-use vertice_engine::{Content, ContentFile, EffectKind, Record};
+use vertice_api::{
+    Access, Api, KeyPolicy, Links, Metrics, NewKey, RefusedLine, Serving, SplitBody, SplitError, Standing,
+};
+use vertice_engine::{Content, ContentFile, Effect, EffectKind, Record};
 use vertice_model::{Question, StepState, Timestamp};
-use vertice_store::{Options, Store};
+use vertice_store::{ApiKey, Options, Store};
 use vertice_stream::{BodyError, Discovered};
 
 use crate::ask::Asker;
 use crate::cli::plain;
 use crate::clock::Clock;
-use crate::config::{Config, KeyRequired};
+use crate::config::{Config, KeyRequired, Server};
 use crate::content::Ready;
 use crate::hands::{Acting, Hands, Intake, Job};
 use crate::pipeline::{Judged, Pipeline, Recovered, last_time, put_in_force, recover, threads};
@@ -113,7 +115,7 @@ async fn serve(config: &Config, opened: Opened) -> Result<()> {
         content: reloading.in_force.subscribe(),
         metrics: Arc::clone(&metrics),
         links: links.clone(),
-        access: Access::new(address, policy(config.server.key_required), &store.api_keys()?),
+        access: access(&config.server, address, &store.api_keys()?),
         clock: Arc::new(move || now.now()),
         split,
         sources: Arc::new(move || standing.lock().map(|s| s.clone()).unwrap_or_default()),
@@ -320,11 +322,13 @@ fn first_key(store: &Store) -> Result<()> {
     Ok(())
 }
 
-fn policy(required: KeyRequired) -> KeyPolicy {
-    match required {
+fn access(server: &Server, address: SocketAddr, keys: &[ApiKey]) -> Access {
+    let policy = match server.key_required {
         KeyRequired::Decisions => KeyPolicy::Decisions,
         KeyRequired::Always => KeyPolicy::Always,
-    }
+    };
+    let access = Access::new(address, policy, keys);
+    if server.open_probes { access.with_open_probes() } else { access }
 }
 
 /// Looks for local logs and says what was found.
@@ -379,6 +383,7 @@ fn judge(
     let mut intake = Intake::new(&engine, store, rest.jobs.clone());
     let metrics = &*rest.metrics;
     intake.settle(&engine);
+    metrics.standing(&Standing::of(&engine));
     let mut observe = |judged: Judged<'_>| {
         let now = clock.now();
         metrics.step(judged.took);
@@ -389,6 +394,9 @@ fn judge(
                 EffectKind::Ask(question) => rest.tell(question),
                 EffectKind::Act(_) => {}
             }
+        }
+        if judged.effects.iter().any(changes_what_stands) {
+            metrics.standing(&Standing::of(judged.engine));
         }
         intake.take(judged.effects, judged.engine);
     };
@@ -403,6 +411,11 @@ fn stand_back() {
     if let Err(error) = rustix::process::nice(limits::JUDGING_NICE) {
         tracing::debug!(%error, "judging does not stand back behind accepting");
     }
+}
+
+/// Whether a containment or a question is another than before.
+fn changes_what_stands(effect: &Effect) -> bool {
+    matches!(&effect.kind, EffectKind::Publish(Record::Question(_) | Record::Containment(_)) | EffectKind::Ask(_))
 }
 
 fn count(metrics: &Metrics, now: Timestamp, record: &Record) {

@@ -85,6 +85,20 @@ async fn elsewhere_everything_but_health_needs_a_key() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn probes_need_no_key_where_it_is_said_so() {
+    let rig = Rig::with(Setup { listener: "0.0.0.0:8000", open_probes: true, ..Setup::default() });
+    for path in ["/health", "/ready", "/metrics"] {
+        assert_eq!(rig.send(get(path, &[])).await.status, 200, "{path}");
+    }
+    for path in ["/", "/metrics/", "/ready/x", "/api/v1/status", "/v1/decisions"] {
+        let status = rig.send(get(path, &[])).await.status.as_u16();
+        assert!(matches!(status, 401 | 403), "{path}: {status}");
+    }
+    // A wrong key is no better than none, and is counted.
+    assert_eq!(rig.send(get("/metrics", &[("x-api-key", "vk_wrong")])).await.status, 401);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_web_page_can_not_reach_a_loopback_listener() {
     let rig = Rig::new();
     let path = "/api/v1/status";

@@ -133,7 +133,7 @@ async fn a_decision_is_written_as_crowdsec_writes_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_of_a_bouncer_reads_decisions_and_nothing_else() {
-    let public = Setup { engine: false, listener: "0.0.0.0:8000", policy: KeyPolicy::Always };
+    let public = Setup { engine: false, listener: "0.0.0.0:8000", policy: KeyPolicy::Always, ..Setup::default() };
     for rig in [rig(), Rig::with(public)] {
         let key = add(&rig, "edge").await;
         for path in ["/v1/decisions", "/v1/decisions/stream?startup=true"] {

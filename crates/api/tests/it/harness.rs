@@ -39,13 +39,15 @@ pub struct Rig {
 pub struct Setup {
     pub listener: &'static str,
     pub policy: KeyPolicy,
+    /// Whether `/ready` and `/metrics` need no key.
+    pub open_probes: bool,
     /// Whether an engine runs.
     pub engine: bool,
 }
 
 impl Default for Setup {
     fn default() -> Setup {
-        Setup { listener: "127.0.0.1:8000", policy: KeyPolicy::Decisions, engine: true }
+        Setup { listener: "127.0.0.1:8000", policy: KeyPolicy::Decisions, open_probes: false, engine: true }
     }
 }
 
@@ -66,7 +68,7 @@ impl Rig {
     pub fn with(setup: Setup) -> Rig {
         let now = Arc::new(AtomicI64::new(START.parse::<Timestamp>().unwrap().as_micros()));
         let key = NewKey::draw().unwrap();
-        let mut rig = Rig::open(tempfile::tempdir().unwrap(), now, setup.listener, setup.policy, &key.secret);
+        let mut rig = Rig::open(tempfile::tempdir().unwrap(), now, &setup, &key.secret);
         let content = content();
         append(&rig.store, Input::Content(content.clone()));
         if setup.engine {
@@ -81,10 +83,10 @@ impl Rig {
         let dir = self.dir.take().unwrap();
         let (now, key) = (self.now.clone(), self.key.clone());
         drop(self);
-        Rig::open(dir, now, "127.0.0.1:8000", KeyPolicy::Decisions, &key)
+        Rig::open(dir, now, &Setup::default(), &key)
     }
 
-    fn open(dir: tempfile::TempDir, now: Arc<AtomicI64>, listener: &str, policy: KeyPolicy, key: &str) -> Rig {
+    fn open(dir: tempfile::TempDir, now: Arc<AtomicI64>, setup: &Setup, key: &str) -> Rig {
         let clock: Clock = {
             let now = now.clone();
             // Each look is a microsecond later, so that no two decisions are made at one time.
@@ -95,11 +97,12 @@ impl Rig {
         let mut keys = store.api_keys().unwrap();
         keys.push(ApiKey { name: "ana".into(), hash: vertice_api::digest(key), created: Timestamp::default() });
         let stop = CancellationToken::new();
+        let access = Access::new(setup.listener.parse().unwrap(), setup.policy, &keys);
         let api = Api {
             store: store.clone(),
             content: watch::channel(content.clone()).1,
             metrics: Arc::new(Metrics::new(&store)),
-            access: Access::new(listener.parse().unwrap(), policy, &keys),
+            access: if setup.open_probes { access.with_open_probes() } else { access },
             links: links(),
             clock,
             split,

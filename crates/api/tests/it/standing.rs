@@ -101,7 +101,18 @@ fn labels_from_content_are_bounded() {
     metrics.event_unreadable();
     metrics.forgotten(Forgotten { groups: 5, matches: 9, threats: 1 });
     metrics.step(std::time::Duration::from_millis(1));
+    metrics.action_ended("firewall_rule", std::time::Duration::from_millis(30), true);
+    for partition in 0..2_000 {
+        metrics.kafka_lag("security.events", partition, 7);
+    }
+    for partition in 1..2_000 {
+        metrics.kafka_revoked("security.events", partition);
+    }
+    metrics.kafka_lag("vertice.hits", 0, u64::MAX);
+    metrics.kafka_deadletter("security.events", 3);
     let text = metrics.text();
+    let lags = text.lines().filter(|l| l.starts_with("vertice_kafka_lag_records{")).count();
+    assert_eq!(lags, 2, "what another process has is not shown here");
     let series = text.lines().filter(|l| l.starts_with("vertice_response_simulated_actions_total{")).count();
     assert_eq!(series, vertice_api::limits::LABEL_VALUES_MAX + 1);
     for line in [
@@ -113,6 +124,15 @@ fn labels_from_content_are_bounded() {
         "honeypot_engagement_duration_seconds_count 1",
         "vertice_events_dropped_total{source=\"syslog_udp\"} 2",
         "vertice_events_unreadable_total 1",
+        "vertice_events_dropped_total{source=\"file\"} 0",
+        "vertice_response_failed_actions_total{action_type=\"firewall_rule\"} 1",
+        "vertice_response_execution_duration_seconds_bucket{le=\"0.05\",action_type=\"firewall_rule\"} 1",
+        "vertice_response_execution_duration_seconds_count{action_type=\"quarantine\"} 0",
+        "vertice_response_containments{stage=\"reflex\",simulated=\"true\"} 0",
+        "vertice_response_questions_waiting{simulated=\"false\"} 0",
+        "vertice_kafka_lag_records{topic=\"security.events\",partition=\"0\"} 7",
+        "vertice_kafka_lag_records{topic=\"vertice.hits\",partition=\"0\"} 9223372036854775807",
+        "vertice_kafka_deadletter_total{topic=\"security.events\"} 3",
         "vertice_engine_forgotten_total{what=\"groups\"} 5",
         "vertice_engine_forgotten_total{what=\"matches\"} 9",
         "vertice_engine_forgotten_total{what=\"threats\"} 1",

@@ -6,8 +6,8 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 use vertice_model::{
-    Containment, ContainmentId, ContainmentState, Order, OrderId, Principal, QuestionId, QuestionState, Receipt, RunId,
-    RunState, Step, StepState, Threat, ThreatId, ThreatState, Timestamp, VerdictKind,
+    Containment, ContainmentId, ContainmentState, Order, OrderId, Principal, Question, QuestionId, QuestionState,
+    Receipt, RunId, RunState, Step, StepState, Threat, ThreatId, ThreatState, Timestamp, VerdictKind,
 };
 
 use super::approved::Approved;
@@ -364,6 +364,11 @@ impl Responses {
     #[must_use]
     pub fn questions_waiting(&self) -> usize {
         self.ledger.waiting()
+    }
+
+    /// The questions that wait for an answer.
+    pub fn questions_pending(&self) -> impl Iterator<Item = &Question> {
+        self.ledger.questions.values().filter(|q| q.state == QuestionState::Pending)
     }
 
     /// The containments that hold, heal, or are being taken out of the world.

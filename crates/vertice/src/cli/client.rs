@@ -37,6 +37,14 @@ impl Client {
     /// # Errors
     /// When the URL is none of a server, or holds a password, which an error message would show.
     pub fn new(url: &str, key: Option<String>) -> Result<Client, Failure> {
+        Client::within(url, key, None)
+    }
+
+    /// As [`Client::new`], with a limit to the time that a whole call may take.
+    ///
+    /// # Errors
+    /// As [`Client::new`].
+    pub fn within(url: &str, key: Option<String>, limit: Option<Duration>) -> Result<Client, Failure> {
         let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
         let host = rest.unwrap_or_default().split(['/', '?', '#']).next().unwrap_or_default();
         if host.contains('@') {
@@ -53,6 +61,7 @@ impl Client {
             .proxy(None)
             .timeout_connect(Some(CONNECT))
             .timeout_recv_response(Some(ANSWER))
+            .timeout_global(limit)
             .user_agent(concat!("vertice/", env!("CARGO_PKG_VERSION")))
             .build();
         let key = key.filter(|k| !k.is_empty());

@@ -16,6 +16,7 @@ mod doctor;
 mod events;
 mod explain;
 mod failure;
+mod health;
 mod keys;
 mod mappings;
 mod output;
@@ -78,6 +79,9 @@ struct Cli {
     command: Command,
 }
 
+/// Where the built-in configuration makes a server listen.
+const USUAL_URL: &str = "http://127.0.0.1:8000";
+
 /// What every command understands.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Everywhere")]
@@ -89,7 +93,7 @@ struct Global {
     #[arg(short, long, global = true, value_enum, default_value_t = Output::Table, value_name = "FORMAT")]
     output: Output,
     /// The server that is asked.
-    #[arg(long, global = true, env = "VERTICE_URL", default_value = "http://127.0.0.1:8000", value_name = "URL")]
+    #[arg(long, global = true, env = "VERTICE_URL", default_value = USUAL_URL, value_name = "URL")]
     url: String,
     /// The API key. Better given by the environment: other users of the machine can see arguments.
     #[arg(long, global = true, env = "VERTICE_API_KEY", hide_env_values = true, value_name = "KEY")]
@@ -190,8 +194,8 @@ enum Ask {
     Openapi,
     /// How the server is, in numbers
     Status,
-    /// Whether the server lives: exits with 0 if it does, for the health check of a container
-    Health,
+    /// Whether the server lives: exits with 0 or 1, for the health check of a container
+    Health(health::Arguments),
 }
 
 /// A command that is a program of its own, with what it was given.
@@ -278,6 +282,14 @@ impl Global {
         Client::new(&self.url, self.key.clone())
     }
 
+    /// The server that was named, or else the one that this configuration starts.
+    fn own_url(&self) -> Result<String> {
+        if self.url != USUAL_URL {
+            return Ok(self.url.clone());
+        }
+        Ok(health::url_of(self.configuration()?.server.listen))
+    }
+
     fn answer(&self, ask: Ask, out: &mut Out) -> Result<()> {
         let client = self.client()?;
         match ask {
@@ -301,7 +313,7 @@ impl Global {
             Ask::Doctor => doctor::run(|| self.configuration(), &client, out),
             Ask::Openapi => out.text(&vertice_api::openapi()),
             Ask::Status => server::status(&client, out),
-            Ask::Health => server::health(&client, out),
+            Ask::Health(arguments) => health::run(&arguments, &self.own_url()?, self.key.clone(), out),
         }
     }
 }

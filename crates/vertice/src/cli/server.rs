@@ -1,4 +1,4 @@
-//! `vertice status|health|deadletter`: how the server is.
+//! `vertice status|deadletter`: how the server is.
 
 use anyhow::Result;
 use clap::Subcommand;
@@ -100,13 +100,4 @@ fn rows_of(rows: &[Value]) -> Table {
         table.row(names.iter().map(|name| (Tint::None, row.get(name).map(words).unwrap_or_default())).collect());
     }
     table
-}
-
-/// Whether the server lives; for the health check of a container. An answer that is none is an error.
-pub fn health(client: &Client, out: &mut Out) -> Result<()> {
-    let health = client.get("/health", &[])?;
-    match out.format {
-        Format::Json | Format::Ndjson => out.json(&health),
-        Format::Table => out.parts(&[(Tint::Good, "ok  "), (Tint::None, client.base())]),
-    }
 }

@@ -445,7 +445,33 @@ fn the_state_of_the_server_is_shown_in_parts() {
         assert!(text.contains(wanted), "{wanted} is not in {text}");
     }
     assert_eq!(serde_json::from_str::<Value>(&asked("status -o json", ok(status.clone())).0.unwrap()).unwrap(), status);
+}
+
+#[test]
+fn a_health_check_says_yes_or_no_and_nothing_else() {
     assert!(asked("health", ok(json!({"status": "ok"}))).0.unwrap().starts_with("ok  http://127.0.0.1:"));
+    let (ready, asked_for) = asked("health --ready -o json", ok(json!({"ready": true, "lag": 3})));
+    assert_eq!(serde_json::from_str::<Value>(&ready.unwrap()).unwrap()["lag"], 3);
+    assert_eq!(asked_for, ["GET /ready [Bearer vk_1]"]);
+    // Other commands have other codes for these; a health check knows one.
+    for status in [401, 404, 503] {
+        let answer = vec![(status, "", json!({"title": "No", "detail": "the disk is full"}))];
+        let (code, why) = asked("health --ready", answer).0.unwrap_err();
+        assert!(code == 1 && why.contains("the disk is full"), "{code} {why}");
+    }
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", silent.local_addr().unwrap());
+    for (url, within) in [(url.as_str(), "1"), ("http://127.0.0.1:1", "60")] {
+        let cli = parsed(&format!("vertice --url {url} health --timeout {within}")).unwrap();
+        let Command::Ask(ask) = cli.command else { panic!("it asks") };
+        let mut failed = None;
+        printed(Format::Table, |out| {
+            failed = cli.global.answer(ask, out).err();
+            Ok(())
+        });
+        assert_eq!(failed.map(|e| failure::exit_code(&e)), Some(1), "{url}");
+    }
+    assert!(parsed("vertice health --timeout 0").is_err());
 }
 
 #[test]

@@ -9,12 +9,22 @@ mod bouncers;
 #[cfg(test)]
 mod clock;
 #[cfg(test)]
+mod compose;
+#[cfg(test)]
+mod dashboard;
+#[cfg(test)]
 mod disk;
+#[cfg(test)]
+mod image;
 #[cfg(test)]
 mod keys;
 #[cfg(test)]
 mod kill;
+#[cfg(test)]
+mod kubernetes;
 mod live;
+#[cfg(test)]
+mod metrics;
 #[cfg(test)]
 mod newcomer;
 #[cfg(test)]
@@ -22,10 +32,13 @@ mod playbooks;
 #[cfg(test)]
 mod priority;
 mod process;
+mod prometheus;
 #[cfg(test)]
 mod reload;
 #[cfg(test)]
 mod sources;
+#[cfg(test)]
+mod unit;
 #[cfg(test)]
 mod world;
 #[cfg(test)]

@@ -1,0 +1,225 @@
+//! A real Prometheus reads a running Vertice, and everything that dashboard and alerts ask finds something.
+
+#![expect(clippy::disallowed_methods, reason = "what never comes about must fail a test, and not hang it")]
+
+use std::collections::BTreeSet;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::time::Instant;
+
+use jiff::{Timestamp, ToSpan as _};
+use serde_json::{Value, json};
+use vertice_testkit::scene::{RULE, attempt};
+
+use crate::dashboard::{NEED_KAFKA, asked_by_alerts, asked_by_panels, names};
+use crate::live::LIMIT;
+use crate::process::Server;
+use crate::prometheus::{Prometheus, there};
+
+/// Tells somebody, and asks before it would do so again.
+const PLAYBOOK: &str = r#"
+name: Tell of Mallory
+version: "1"
+trigger: {condition: mallory_seen, severity_threshold: medium, confidence_threshold: 0.5}
+context_requirements: [source_ip]
+actions:
+  - id: tell
+    type: notification
+    parameters: {channel: webhook, message: "${source_ip} tries mallory"}
+    success_criteria: [message_delivered]
+  - id: tell_again
+    type: notification
+    hotl_required: true
+    hotl_prompt: Tell once more?
+    depends_on: [tell]
+    parameters: {channel: webhook, message: "${source_ip} is still there"}
+  - id: tell_at_last
+    type: notification
+    hotl_required: true
+    hotl_prompt: And at last?
+    depends_on: [tell_again]
+    parameters: {channel: webhook, message: "${source_ip} was there"}
+"#;
+
+/// Somebody who takes messages: the harmless end of a live response. Ends with the test process.
+fn receiver() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let url = format!("http://{}/", listener.local_addr().expect("it is bound"));
+    std::thread::spawn(move || listener.incoming().flatten().for_each(take));
+    url
+}
+
+fn take(mut stream: TcpStream) {
+    let mut reader = BufReader::new(stream.try_clone().expect("it can be cloned"));
+    let mut length = 0;
+    let mut line = String::new();
+    while reader.read_line(&mut line).is_ok_and(|n| n > 2) {
+        let lower = line.to_ascii_lowercase();
+        length = lower.strip_prefix("content-length:").and_then(|n| n.trim().parse().ok()).unwrap_or(length);
+        line.clear();
+    }
+    let mut body = vec![0; length];
+    let _ = reader.read_exact(&mut body);
+    // The sender sees to it if this does not arrive.
+    let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+}
+
+fn configured(dir: &Path, receiver: &str) -> String {
+    for (name, text) in [("rules/mallory.yml", RULE), ("playbooks/tell.yml", PLAYBOOK)] {
+        let path = dir.join("content").join(name);
+        std::fs::create_dir_all(path.parent().expect("it lies somewhere")).expect("a directory");
+        std::fs::write(path, text).expect("a file");
+    }
+    let secret = dir.join("secret");
+    std::fs::write(&secret, "0123456789abcdef0123456789abcdef").expect("a file");
+    let text = format!(
+        "[content]\ndirs = [{:?}]\n[response]\nmode = \"live\"\n[response.notification]\nenabled = true\n\
+         [response.notification.to]\nops = {{ kind = \"webhook\", url = {receiver:?}, \
+         secret = {{ file = {secret:?} }}, default = true }}\n",
+        dir.join("content")
+    );
+    let path = dir.join("vertice.toml");
+    std::fs::write(&path, text).expect("a file");
+    path.display().to_string()
+}
+
+/// The attack of the demonstration, as it would have been written in the last minutes.
+fn attack() -> String {
+    let story = std::fs::read_to_string(vertice_testkit::root().join("content/demo/attack.yml")).expect("it is there");
+    let story: Value = serde_saphyr::from_str(&story).expect("it is YAML");
+    let lines = story["lines"].as_array().expect("it has lines");
+    let length = lines.last().and_then(|l| l["after_s"].as_i64()).expect("it has a length");
+    let begin = Timestamp::now() - length.seconds();
+    let filled = |line: &Value| {
+        let at = begin + line["after_s"].as_i64().expect("a time").seconds();
+        [
+            ("{{syslog}}", "%b %e %H:%M:%S"),
+            ("{{rfc3339}}", "%Y-%m-%dT%H:%M:%S.000Z"),
+            ("{{epoch}}", "%s.000"),
+            ("{{eve}}", "%Y-%m-%dT%H:%M:%S.000000+0000"),
+            ("{{clf}}", "%d/%b/%Y:%H:%M:%S +0000"),
+        ]
+        .iter()
+        .fold(line["line"].as_str().expect("a line").to_owned(), |text, (place, form)| {
+            text.replace(place, &at.strftime(form).to_string())
+        })
+    };
+    lines.iter().map(filled).collect::<Vec<_>>().join("\n")
+}
+
+/// Waits until a list has something.
+fn until(server: &Server, list: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    let until = Instant::now() + LIMIT;
+    loop {
+        let items = server.all(&format!("/api/v1/defense/{list}"));
+        if let Some(found) = items.iter().find(|item| wanted(item)) {
+            return found.clone();
+        }
+        assert!(Instant::now() < until, "{items:#?}");
+    }
+}
+
+/// Lets it see what there is to be seen: an attack, of which most is only recorded; a response that is really carried
+/// out; a question that is answered, and one that waits.
+fn lived_through(server: &Server) {
+    let (status, answer) = server.post("/api/v1/events", attack().as_bytes()).expect("it is there");
+    assert_eq!(status, 202, "{answer}");
+    let (status, answer) = server.post("/api/v1/events", attempt("203.0.113.66").as_bytes()).expect("it is there");
+    assert_eq!(status, 202, "{answer}");
+    let asks = |id: &str| {
+        let id = id.to_owned();
+        move |q: &Value| q["action_id"] == *id && q["state"] == "pending"
+    };
+    let question = until(server, "approvals", asks("tell_again"));
+    let path = format!("/api/v1/defense/approvals/{}", question["question_id"].as_str().expect("an id"));
+    let yes = json!({ "approve": true, "plan_digest": question["plan_digest"] });
+    let (status, answer) = server.post_json(&path, &yes).expect("it is there");
+    assert_eq!(status, 200, "{answer}");
+    until(server, "approvals", asks("tell_at_last"));
+    until(server, "containments", |c| c["simulated"] == true);
+}
+
+/// The names of series that a text of metrics declares.
+fn declared(text: &str) -> BTreeSet<String> {
+    let mut names = BTreeSet::from(["up".to_owned()]);
+    for line in text.lines().filter_map(|l| l.strip_prefix("# TYPE ")) {
+        let (name, kind) = line.split_once(' ').expect("a name and a kind");
+        let endings: &[&str] = match kind {
+            "counter" => &["_total"],
+            "histogram" => &["_bucket", "_count", "_sum"],
+            _ => &[""],
+        };
+        names.extend(endings.iter().map(|ending| format!("{name}{ending}")));
+    }
+    names
+}
+
+#[test]
+fn whatever_dashboard_and_alerts_ask_a_running_vertice_answers() {
+    if !there(&["prometheus"], "what Prometheus reads of a running Vertice") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let config = configured(dir.path(), &receiver());
+    let server = Server::start_with(&dir.path().join("data"), &["--config", &config]);
+    let prometheus = Prometheus::start(dir.path(), &server.url);
+    // From before anything happened, or nothing would have risen.
+    prometheus.until_found("up{job=\"vertice\"} > 0");
+    prometheus.until_found("vertice_log_end_position");
+    lived_through(&server);
+
+    let known = declared(&server.text("/metrics"));
+    let (mut tried, mut without) = (0, BTreeSet::new());
+    for (who, asked) in asked_by_panels().into_iter().chain(asked_by_alerts()) {
+        let used = names(&asked);
+        assert!(!used.is_empty(), "{who} asks for nothing of ours: {asked}");
+        if used.iter().any(|name| name.starts_with("vertice_kafka_")) {
+            // It is a question that Prometheus takes, at least; there is no Kafka here to give the answer.
+            assert_eq!(prometheus.query(&asked).map(|found| found.len()), Ok(0), "{who}: {asked}");
+            without.insert(who);
+            continue;
+        }
+        let unknown: Vec<_> = used.difference(&known).collect();
+        assert!(unknown.is_empty(), "{who} asks for {unknown:?}, which is no metric");
+        prometheus.until_found(&asked);
+        tried += 1;
+    }
+    assert!(tried > 50, "{tried}");
+    let expected: BTreeSet<String> =
+        NEED_KAFKA.iter().chain(&["VerticeKafkaLag", "VerticeKafkaDeadLetters"]).map(|n| (*n).to_owned()).collect();
+    assert_eq!(without, expected);
+    what_it_saw_is_what_is_counted(&server, &prometheus);
+}
+
+fn what_it_saw_is_what_is_counted(server: &Server, prometheus: &Prometheus) {
+    let detections = server.all("/api/v1/defense/detections").len();
+    for (asked, number) in [
+        ("sum(defense_detections_total)", detections),
+        ("defense_response_actions_total{action_type=\"notification\"}", 2),
+        ("sum(vertice_response_execution_duration_seconds_count{action_type=\"notification\"}) >= 2 and vector(2)", 2),
+        ("defense_hotl_approvals_total{approved=\"true\"}", 1),
+        ("vertice_response_questions_waiting{simulated=\"false\"}", 1),
+    ] {
+        prometheus.until_found(&format!("({asked}) == {number}"));
+    }
+    let held = server.all("/api/v1/defense/containments");
+    let recorded = held.iter().filter(|c| c["state"]["is"] == "active" && c["simulated"] == true).count();
+    prometheus.until_found(&format!("sum(vertice_response_containments{{simulated=\"true\"}}) == {recorded}"));
+}
+
+#[test]
+fn what_panels_ask_of_kafka_is_what_kafka_would_be_counted_as() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock: vertice_store::Clock = std::sync::Arc::new(vertice_model::Timestamp::default);
+    let store = vertice_store::Store::open(dir.path(), clock, vertice_store::Options::default()).unwrap();
+    let metrics = vertice_api::Metrics::new(&store);
+    metrics.kafka_lag("security.events", 0, 1);
+    metrics.kafka_deadletter("security.events", 0);
+    let known = declared(&metrics.text());
+    for (who, asked) in asked_by_panels().into_iter().chain(asked_by_alerts()) {
+        let used = names(&asked);
+        let unknown: Vec<_> = used.difference(&known).collect();
+        assert!(unknown.is_empty(), "{who} asks for {unknown:?}, which is no metric");
+    }
+}
