@@ -93,7 +93,7 @@ impl fmt::Debug for Secret {
 }
 
 /// What may not be changed by [`Settings::further`]: the guarantees rest on it, or a field of its own says it.
-const OURS: [&str; 23] = [
+const OURS: [&str; 24] = [
     "acks",
     "auto.offset.reset",
     "bootstrap.servers",
@@ -110,6 +110,7 @@ const OURS: [&str; 23] = [
     "message.timeout.ms",
     "metadata.broker.list",
     "partition.assignment.strategy",
+    "partitioner",
     "request.required.acks",
     "sasl.mechanism",
     "sasl.mechanisms",
@@ -176,6 +177,7 @@ impl Settings {
             .set("acks", "all")
             .set("delivery.timeout.ms", milliseconds(self.delivery_timeout))
             .set("linger.ms", milliseconds(limits::LINGER))
+            .set("partitioner", "murmur2_random")
             .set("compression.type", "lz4")
             .set("message.max.bytes", limits::RECORD_BYTES_MAX.to_string())
             .set("queue.buffering.max.messages", (2 * limits::OUT_RECORDS_MAX).to_string())

@@ -8,6 +8,8 @@ mod discover;
 mod files;
 mod follow;
 mod journal;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod mutation;
 mod real;
 mod records;

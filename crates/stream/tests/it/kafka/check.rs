@@ -1,0 +1,81 @@
+//! What is wrong is said in words that help.
+
+use std::net::TcpListener;
+
+use vertice_stream::kafka::{Consumer, Found, Mechanism, Next, Problem, Sasl, Secret, Settings, Tls, Wanted, check};
+use vertice_testkit::kafka::{PASSWORD, USER};
+
+use super::{ONCE, cluster, create, next, settings};
+
+fn wanted(topic: &str, create: bool) -> Vec<Wanted> {
+    vec![Wanted { topic: topic.to_owned(), partitions: 3, replication: 1, create }]
+}
+
+fn with_password(settings: &Settings, mechanism: Mechanism, password: &str) -> Settings {
+    let sasl = Sasl { mechanism, user: USER.to_owned(), password: Secret::new(password) };
+    Settings { sasl: Some(sasl), ..settings.clone() }
+}
+
+#[test]
+fn each_thing_that_is_wrong_is_named_with_what_to_do() {
+    let Some(cluster) = cluster() else { return };
+    let open = settings(cluster.brokers(), "check");
+    let guarded = settings(cluster.brokers_with_passwords(), "check");
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let nobody = silent.local_addr().unwrap();
+    drop(silent);
+    let told = |settings: &Settings| check(settings, &wanted("check.missing", false), ONCE).unwrap_err().to_string();
+
+    let cases = [
+        (told(&open), "kafka-topics.sh --bootstrap-server 127.0.0.1:"),
+        (told(&open), "--create --topic check.missing --partitions 3 --replication-factor 1"),
+        (told(&settings(nobody.to_string(), "check")), "no Kafka broker answers at 127.0.0.1:"),
+        (told(&settings("kafka.invalid:9092", "check")), "the Kafka broker's name in kafka.invalid:9092 is not known"),
+        (told(&with_password(&guarded, Mechanism::Plain, "wrong-horse")), "Kafka refuses the user or password"),
+        (told(&with_password(&guarded, Mechanism::Plain, PASSWORD)), "Kafka has no topic check.missing"),
+        (told(&guarded), "speaks PLAINTEXT"),
+        (told(&settings("", "check")), "there is no broker in it"),
+    ];
+    for (told, part) in cases {
+        assert!(told.contains(part), "{told:?} does not say {part:?}");
+        assert!(!told.contains("horse"), "{told:?} gives the password away");
+    }
+    let shown = format!("{:?}", with_password(&guarded, Mechanism::Plain, PASSWORD));
+    assert!(!shown.contains("horse"), "{shown}");
+
+    let mut taken = open.clone();
+    taken.further = vec![("enable.auto.commit".to_owned(), "true".to_owned())];
+    assert!(matches!(check(&taken, &[], ONCE), Err(Problem::Setting { key, .. }) if key == "enable.auto.commit"));
+    if !cfg!(feature = "kafka-tls") {
+        let tls = Settings { tls: Some(Tls::default()), ..open.clone() };
+        assert!(told(&tls).contains("--features kafka-tls"));
+        assert!(told(&with_password(&guarded, Mechanism::ScramSha256, PASSWORD)).contains("--features kafka-tls"));
+    }
+
+    let found = check(&open, &wanted("check.made", true), ONCE).unwrap();
+    assert_eq!(found, [Found { topic: "check.made".to_owned(), partitions: 3 }]);
+    let found = check(&open, &wanted("check.made", false), ONCE).unwrap();
+    assert_eq!(found, [Found { topic: "check.made".to_owned(), partitions: 3 }]);
+}
+
+#[test]
+fn more_instances_than_partitions_are_told_of() {
+    let Some(cluster) = cluster() else { return };
+    let settings = settings(cluster.brokers(), "crowd");
+    create(&settings, "crowd", 1, 1);
+    let mut first = Consumer::open(&settings, &["crowd"]).unwrap();
+    assert!(matches!(next(&mut first), Next::Assigned(held) if held.len() == 1));
+    assert_eq!(first.crowd(), None);
+    let mut second = Consumer::open(&settings, &["crowd"]).unwrap();
+    for _ in 0..super::LONG {
+        // Both take part in the rebalance.
+        let _ = first.next(std::time::Duration::from_millis(100)).unwrap();
+        if let Next::Assigned(held) = second.next(std::time::Duration::from_millis(100)).unwrap() {
+            assert_eq!(held, []);
+            let told = second.crowd().unwrap().to_string();
+            assert!(told.contains("2 instances for 1 partitions of crowd, so 1 of them"), "{told}");
+            return;
+        }
+    }
+    panic!("the second never joined");
+}
