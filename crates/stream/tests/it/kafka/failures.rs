@@ -141,3 +141,27 @@ fn a_consumer_outlives_its_broker_and_three_brokers_outlive_a_leader() {
         round(format!("again {} ", node.id()));
     }
 }
+
+#[test]
+fn who_leaves_while_the_broker_does_not_answer_is_not_held_up_for_ever() {
+    if let Some(missing) = kafka::missing() {
+        println!("{missing}");
+        return;
+    }
+    let cluster = Cluster::start(1);
+    let mut settings = settings(cluster.brokers(), "leaving");
+    settings.delivery_timeout = Duration::from_secs(3);
+    create(&settings, "leaving", 1, 1);
+    let publisher = Publisher::open(&settings).unwrap();
+    publisher.send_blocking(vec![record("leaving", 0, "x")]).unwrap();
+    let mut consumer = Consumer::open(&settings, &["leaving"]).unwrap();
+    let batch = records(&mut consumer);
+    let reached: Vec<_> = batch.reaches().map(|(held, next)| (held.clone(), next)).collect();
+    cluster.nodes()[0].pause();
+    consumer.commit(&reached, false).unwrap();
+    let fate = publisher.begin_blocking(vec![record("leaving", 0, "y")]).unwrap().wait();
+    assert!(matches!(fate, Err(PublishError::NotDelivered { .. })), "{fate:?}");
+    // Either of these would hang the test.
+    drop(consumer);
+    drop(publisher);
+}
