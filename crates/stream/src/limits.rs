@@ -132,6 +132,10 @@ pub mod kafka {
     /// detection it is a two-hundredth of the latency promised.
     pub const LINGER: Duration = Duration::from_millis(1);
 
+    /// How long a topic that the broker does not know may still appear before a record for it is refused. Topics are
+    /// looked for at the start; this is for one that was created a moment ago.
+    pub const TOPIC_APPEARS: Duration = Duration::from_secs(5);
+
     /// How often a producer that is given up is looked at, every 10 ms, until it handed back what it had: 5 s.
     pub const GIVE_UP_LOOKS: u32 = 500;
 

@@ -25,7 +25,8 @@ pub const USER: &str = "vertice";
 /// Its password.
 pub const PASSWORD: &str = "right-horse";
 
-/// What is missing for tests with Kafka: Java, Maven for the first run, or `setpriv`. `None`: nothing.
+/// What is missing for tests with Kafka: Java, openssl, `setpriv`, or its jars and the Maven that fetches them. `None`: nothing,
+/// and the jars are there.
 ///
 /// A test that gets an answer prints it as what it left out.
 ///
@@ -35,41 +36,48 @@ pub const PASSWORD: &str = "right-horse";
 pub fn missing() -> Option<String> {
     let path = std::env::var("PATH").unwrap_or_default();
     let there = |name: &str| path.split(':').any(|folder| Path::new(folder).join(name).is_file());
-    let needed: &[&str] = if is_complete() { &["java", "setpriv"] } else { &["java", "setpriv", "mvn"] };
+    let mut needed = vec!["java", "openssl", "setpriv"];
+    if !is_complete() {
+        needed.push("mvn");
+    }
     let gone: Vec<&str> = needed.iter().copied().filter(|name| !there(name)).collect();
-    let text =
-        (!gone.is_empty()).then(|| format!("left out: {} missing; `cargo xtask test` installs it", gone.join(", ")));
+    let text = match gone.is_empty() {
+        false => Some(format!("left out: {} missing; `cargo xtask test` installs it", gone.join(", "))),
+        true => jars().as_ref().err().map(|error| format!("left out: {error}")),
+    };
     let strict = std::env::var("CI").is_ok_and(|ci| ci == "true");
     assert!(text.is_none() || !strict, "with CI=true no test is left out: {text:?}");
     text
 }
 
-/// Where Kafka's jars are, after fetching them if this is the first time.
-///
-/// # Panics
-/// When they can not be had.
-#[must_use]
-pub fn jars() -> PathBuf {
-    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    let _one = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+/// Where Kafka's jars are, after fetching them if this is the first time; or why they can not be had.
+fn jars() -> &'static Result<PathBuf, String> {
+    static JARS: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    JARS.get_or_init(|| fetch().map_err(|error| format!("Kafka could not be fetched: {error}")))
+}
+
+fn fetch() -> io::Result<PathBuf> {
     let folder = folder();
+    let libs = folder.join("libs");
     if is_complete() {
-        return folder.join("libs");
+        return Ok(libs);
     }
-    fs::create_dir_all(&folder).expect("the target folder can be written to");
+    fs::create_dir_all(&folder)?;
     // Another test binary may be at it as well.
-    let lock = File::create(folder.join("lock")).expect("a lock");
-    lock.lock().expect("the lock is had in the end");
+    let lock = File::create(folder.join("lock"))?;
+    lock.lock()?;
     if !is_complete() {
         create(&folder.join("pom.xml"), POM);
-        let into = format!("-DoutputDirectory={}", folder.join("libs").display());
+        let into = format!("-DoutputDirectory={}", libs.display());
         let mut maven = Command::new("mvn");
         maven.args(["-q", "-B", "dependency:copy-dependencies", "-DincludeScope=runtime", &into]).current_dir(&folder);
-        let status = maven.status().expect("Maven is there");
-        assert!(status.success(), "Maven could not fetch Kafka: {status}");
+        let status = maven.status()?;
+        if !status.success() {
+            return Err(io::Error::other(format!("Maven failed: {status}")));
+        }
         create(&folder.join("complete"), "");
     }
-    folder.join("libs")
+    Ok(libs)
 }
 
 const POM: &str = r#"<project xmlns="http://maven.apache.org/POM/4.0.0">
@@ -134,6 +142,7 @@ pub struct Node {
 struct Ports {
     plain: u16,
     sasl: u16,
+    tls: u16,
     controller: u16,
 }
 
@@ -148,8 +157,9 @@ impl Cluster {
         let all = target().join("kafka-data");
         remove_left_behind(&all);
         let folder = all.join(format!("{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)));
-        let ports: Vec<Ports> =
-            (0..nodes).map(|_| Ports { plain: free_port(), sasl: free_port(), controller: free_port() }).collect();
+        let ports: Vec<Ports> = (0..nodes)
+            .map(|_| Ports { plain: free_port(), sasl: free_port(), tls: free_port(), controller: free_port() })
+            .collect();
         let memory = if nodes == 1 { "-Xmx512m" } else { "-Xmx384m" };
         let nodes: Vec<Node> = (1..=nodes)
             .map(|id| Node {
@@ -160,6 +170,8 @@ impl Cluster {
                 running: Mutex::new(None),
             })
             .collect();
+        fs::create_dir_all(&folder).expect("the target folder can be written to");
+        make_certificate(&folder);
         for node in &nodes {
             node.prepare(&ports);
         }
@@ -172,14 +184,29 @@ impl Cluster {
     /// Where its brokers listen, in the clear and without passwords.
     #[must_use]
     pub fn brokers(&self) -> String {
-        let all: Vec<String> = self.nodes.iter().map(|node| format!("127.0.0.1:{}", node.ports.plain)).collect();
-        all.join(",")
+        self.listed(|ports| ports.plain)
     }
 
     /// Where its brokers listen for those with a password, in the clear.
     #[must_use]
     pub fn brokers_with_passwords(&self) -> String {
-        let all: Vec<String> = self.nodes.iter().map(|node| format!("127.0.0.1:{}", node.ports.sasl)).collect();
+        self.listed(|ports| ports.sasl)
+    }
+
+    /// Where its brokers listen by TLS, without passwords.
+    #[must_use]
+    pub fn brokers_with_tls(&self) -> String {
+        self.listed(|ports| ports.tls)
+    }
+
+    /// The certificate of its brokers, which is its own authority, PEM.
+    #[must_use]
+    pub fn certificate(&self) -> PathBuf {
+        self.folder.join("certificate.pem")
+    }
+
+    fn listed(&self, port: fn(&Ports) -> u16) -> String {
+        let all: Vec<String> = self.nodes.iter().map(|node| format!("127.0.0.1:{}", port(&node.ports))).collect();
         all.join(",")
     }
 
@@ -273,7 +300,7 @@ impl Node {
     }
 
     fn properties(&self, all: &[Ports]) -> String {
-        let Ports { plain, sasl, controller } = self.ports;
+        let Ports { plain, sasl, tls, controller } = self.ports;
         let voters: Vec<String> =
             (1..).zip(all).map(|(id, ports)| format!("{id}@127.0.0.1:{}", ports.controller)).collect();
         let replicas = all.len();
@@ -281,11 +308,13 @@ impl Node {
         let mut text = format!(
             "process.roles=broker,controller\nnode.id={}\ncontroller.quorum.voters={}\n\
              controller.listener.names=CONTROLLER\ninter.broker.listener.name=PLAINTEXT\n\
-             listeners=PLAINTEXT://127.0.0.1:{plain},SASL://127.0.0.1:{sasl},CONTROLLER://127.0.0.1:{controller}\n\
-             listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT\n\
-             log.dirs={}\n",
+             listeners=PLAINTEXT://127.0.0.1:{plain},SASL://127.0.0.1:{sasl},TLS://127.0.0.1:{tls},\
+             CONTROLLER://127.0.0.1:{controller}\n\
+             listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL:SASL_PLAINTEXT,TLS:SSL,CONTROLLER:PLAINTEXT\n\
+             ssl.keystore.type=PEM\nssl.keystore.location={}\nlog.dirs={}\n",
             self.id,
             voters.join(","),
+            self.folder.with_file_name("keys.pem").display(),
             self.folder.join("data").display(),
         );
         let jaas = "org.apache.kafka.common.security";
@@ -345,11 +374,24 @@ const LOG4J: &str = "rootLogger.level=warn\nrootLogger.appenderRef.out.ref=out\n
                      appender.out.name=out\nappender.out.layout.type=PatternLayout\n\
                      appender.out.layout.pattern=%d %p %c{1} %m%n\n";
 
+/// Makes the brokers' certificate and key: one file for the brokers, and the certificate for those who trust it.
+fn make_certificate(folder: &Path) {
+    let (certificate, key) = (folder.join("certificate.pem"), folder.join("key.pem"));
+    let mut openssl = Command::new("openssl");
+    openssl.args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "3650", "-subj", "/CN=127.0.0.1"]);
+    openssl.args(["-addext", "subjectAltName=IP:127.0.0.1", "-keyout"]).arg(&key).arg("-out").arg(&certificate);
+    let output = openssl.output().expect("openssl is there");
+    assert!(output.status.success(), "a certificate: {}", String::from_utf8_lossy(&output.stderr));
+    let read = |path: &Path| fs::read_to_string(path).expect("it was just made");
+    create(&folder.join("keys.pem"), &(read(&key) + &read(&certificate)));
+}
+
 /// Java with Kafka's classes. It ends with the thread that starts it.
 fn java(memory: &str, class: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", "java", memory, "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp"]);
-    command.arg(jars().join("*")).arg(class).args(arguments);
+    let jars = jars().as_ref().expect("`missing` was asked before");
+    command.arg(jars.join("*")).arg(class).args(arguments);
     command
 }
 

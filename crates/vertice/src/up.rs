@@ -139,11 +139,12 @@ async fn serve(config: &Config, opened: Opened) -> Result<()> {
             judge(&store, &ready, &clock, recovered, Rest { metrics, jobs, asker }, stop)
         })
     };
+    let mut beyond = beyond(config, &rim, &clock, &reloading, &ends)?;
     let watching = tokio::spawn(reloading.watch(told_to_reload, ends.sources.clone()));
     announce(&format!("vertice is ready on http://{address} ({})", protect::told(&config.response)))?;
 
-    let ended = until_the_end(told, &store, judging, &mut serving).await;
-    Running { store, ends, sources, serving, acting, watching }.drain(ended).await
+    let ended = until_the_end(told, &store, judging, &mut serving, &mut beyond).await;
+    Running { store, ends, sources, serving, acting, watching, beyond }.drain(ended).await
 }
 
 /// What runs beside judging.
@@ -154,12 +155,13 @@ struct Running {
     serving: JoinHandle<()>,
     acting: Acting,
     watching: JoinHandle<()>,
+    beyond: JoinHandle<Result<()>>,
 }
 
 impl Running {
     /// Finishes what was accepted: whatever hands something on ends before what it is handed on to.
     async fn drain(self, ended: Ended) -> Result<()> {
-        let Running { store, ends, mut sources, serving, acting, watching } = self;
+        let Running { store, ends, mut sources, serving, acting, watching, beyond } = self;
         tracing::info!("ending: what was accepted is finished");
         ends.sources.cancel();
         let drained = async { while sources.join_next().await.is_some() {} };
@@ -174,6 +176,10 @@ impl Running {
         acting.finish().await;
         ends.pipeline.cancel();
         let finished = ended.finish().await;
+        ends.beyond.cancel();
+        if !beyond.is_finished() && tokio::time::timeout(limits::END_TIME, beyond).await.is_err() {
+            tracing::warn!("not everything was published in time; the next start goes on from there");
+        }
         watching.await.context("watching the content")?;
         // Also ends a pipeline that waits for space on the disk.
         let closed = tokio::task::spawn_blocking(move || store.close()).await.context("closing the store")?;
@@ -192,12 +198,13 @@ struct Ends {
     api: CancellationToken,
     hands: CancellationToken,
     pipeline: CancellationToken,
+    beyond: CancellationToken,
 }
 
 impl Drop for Ends {
     fn drop(&mut self) {
         // Or whoever waits for the threads of the runtime would wait for ever.
-        [&self.sources, &self.api, &self.hands, &self.pipeline].into_iter().for_each(CancellationToken::cancel);
+        [&self.sources, &self.api, &self.hands, &self.pipeline, &self.beyond].into_iter().for_each(CancellationToken::cancel);
     }
 }
 
@@ -229,6 +236,7 @@ async fn until_the_end(
     store: &Store,
     mut judging: JoinHandle<Result<()>>,
     serving: &mut JoinHandle<()>,
+    beyond: &mut JoinHandle<Result<()>>,
 ) -> Ended {
     let mut failed = store.failed();
     tokio::select! {
@@ -242,10 +250,43 @@ async fn until_the_end(
             |panicked| anyhow!("serving failed: {panicked}"),
             |()| anyhow!("serving ended by itself"),
         )),
+        ended = beyond => Ended::Failed(match ended {
+            Ok(Ok(())) => anyhow!("Kafka ended by itself"),
+            Ok(Err(error)) => error,
+            Err(panicked) => anyhow!("Kafka failed: {panicked}"),
+        }),
         // Waiting fails only once the store is gone, which ends judging as well.
         Ok(stopped) = failed.wait_for(Option::is_some) => {
             Ended::Failed(stopped.clone().map_or_else(|| anyhow!("the store stopped"), anyhow::Error::new))
         }
+    }
+}
+
+/// What goes on beyond this machine; it ends once it is told to, or because it is configured wrongly.
+fn beyond(
+    config: &Config,
+    rim: &Rim,
+    clock: &Arc<Clock>,
+    reloading: &Reload,
+    ends: &Ends,
+) -> Result<JoinHandle<Result<()>>> {
+    let stop_publishing = ends.beyond.clone();
+    if !config.stream.kafka.is_on() {
+        return Ok(tokio::spawn(async move {
+            stop_publishing.cancelled().await;
+            Ok(())
+        }));
+    }
+    #[cfg(feature = "kafka")]
+    {
+        let (config, rim, clock) = (config.stream.kafka.clone(), rim.clone(), Arc::clone(clock));
+        let content = reloading.in_force.subscribe();
+        crate::kafka::start(crate::kafka::Parts { config, rim, clock, content, stop_publishing })
+    }
+    #[cfg(not(feature = "kafka"))]
+    {
+        let _ = (rim, clock, reloading);
+        Err(anyhow!("[stream.kafka] names brokers, and this program was built without the feature kafka"))
     }
 }
 

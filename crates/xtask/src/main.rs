@@ -53,6 +53,8 @@ fn main() -> Result<()> {
         }
         Task::Test { long } => {
             debian::install_missing();
+            // Before the tests, so that no test's time contains the download. What can not be had the tests leave out.
+            cargo(&["run", "--quiet", "--package", "vertice-testkit", "--bin", "fetch-kafka"])?;
             if long {
                 // Optimised, or a hundred thousand inputs for each parser would take the day.
                 let arguments = ["test", "--workspace", "--no-fail-fast", "--profile", "quick"];

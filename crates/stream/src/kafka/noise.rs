@@ -60,6 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "an instant to count from; none can be made otherwise")]
     fn the_same_is_said_ever_more_rarely_and_afresh_after_a_silence() {
         let (noise, start) = (Noise::default(), Instant::now());
         let at = |s: u64| start + Duration::from_secs(s);

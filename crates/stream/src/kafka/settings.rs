@@ -176,6 +176,7 @@ impl Settings {
             .set("enable.idempotence", "true")
             .set("acks", "all")
             .set("delivery.timeout.ms", milliseconds(self.delivery_timeout))
+            .set("topic.metadata.propagation.max.ms", milliseconds(limits::TOPIC_APPEARS))
             .set("linger.ms", milliseconds(limits::LINGER))
             .set("partitioner", "murmur2_random")
             .set("compression.type", "lz4")

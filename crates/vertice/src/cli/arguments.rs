@@ -90,7 +90,7 @@ pub struct DemoArguments {
     pub keep: Option<PathBuf>,
 }
 
-fn speed(text: &str) -> Result<f64, String> {
+pub fn speed(text: &str) -> Result<f64, String> {
     let times: f64 = text.parse().map_err(|_| format!("{text:?} is no number such as 60"))?;
     if times.is_finite() && times >= 0.0 { Ok(times) } else { Err("it is 0 or more".to_owned()) }
 }

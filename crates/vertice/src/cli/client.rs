@@ -90,6 +90,16 @@ impl Client {
         self.answer(path, request.send_json(body).map_err(|e| self.unreachable(&e))?)
     }
 
+    /// Sends a body as it is.
+    pub fn send(&self, path: &str, content_type: &str, body: &str) -> Result<Value, Failure> {
+        let mut request = self.agent.post(self.url(path)).header("accept", "application/json");
+        if let Some(key) = &self.key {
+            request = request.header(KEY, format!("Bearer {key}"));
+        }
+        let sent = request.header("content-type", content_type).send(body);
+        self.answer(path, sent.map_err(|e| self.unreachable(&e))?)
+    }
+
     /// Takes something back.
     pub fn delete(&self, path: &str, query: &[(&str, &str)]) -> Result<Value, Failure> {
         let mut request = self.agent.delete(self.url(path)).header("accept", "application/json");

@@ -25,7 +25,12 @@ pub fn run(verb: Verb, file: Option<&Path>, load: impl FnOnce() -> Result<Config
     match verb {
         Verb::Default => out.text(DEFAULT),
         Verb::Check => {
-            load()?;
+            let config = load()?;
+            #[cfg(feature = "kafka")]
+            if config.stream.kafka.is_on() {
+                crate::kafka::settings(&config.stream.kafka)?;
+            }
+            drop(config);
             let place = file.map_or("the built-in configuration".to_owned(), |f| f.display().to_string());
             match out.format {
                 Format::Table => out.parts(&[(Tint::Good, "ok  "), (Tint::None, &place)]),

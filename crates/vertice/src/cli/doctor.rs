@@ -84,6 +84,7 @@ pub fn run(load: impl FnOnce() -> Result<Config>, client: &Client, out: &mut Out
             findings.extend(audit(&config.data.dir));
             findings.extend(of_content(&config));
             findings.extend(sources(&config));
+            findings.extend(kafka(&config));
             findings.extend(responses(&config));
             findings.extend(server(config.server.listen, client));
             findings
@@ -300,6 +301,49 @@ fn sources(config: &Config) -> Vec<Finding> {
         });
     }
     found
+}
+
+/// Whether the brokers answer and the topics are there; nothing where none are configured.
+#[cfg(feature = "kafka")]
+fn kafka(config: &Config) -> Vec<Finding> {
+    use vertice_stream::kafka::{Patience, check};
+
+    const ABOUT: &str = "kafka";
+    let config = &config.stream.kafka;
+    if !config.is_on() {
+        return Vec::new();
+    }
+    let settings = match crate::kafka::settings(config) {
+        Ok(settings) => settings,
+        Err(e) => return vec![Finding::fail(ABOUT, format!("{e:#}"), "correct [stream.kafka]")],
+    };
+    let once = Patience { looks: 1, ..Patience::default() };
+    // The doctor changes nothing.
+    let wanted = crate::kafka::wanted(config).into_iter().map(|wanted| vertice_stream::kafka::Wanted {
+        create: false,
+        ..wanted
+    });
+    let look = |wanted: vertice_stream::kafka::Wanted| match check(&settings, &[wanted], once) {
+        Ok(found) => Ok(found.first().map(|f| format!("{} has {} partitions", f.topic, f.partitions))),
+        Err(problem) => Err(problem.to_string()),
+    };
+    let mut found: Vec<Finding> = Vec::new();
+    for looked in wanted.map(look) {
+        match looked {
+            Ok(what) => found.extend(what.map(|what| Finding::ok(ABOUT, what))),
+            // One broker that is away is told once, and not for each topic.
+            Err(what) if found.iter().any(|f| f.what == what) => {}
+            Err(what) => found.push(Finding::fail(ABOUT, what, "correct [stream.kafka], or what it names")),
+        }
+    }
+    found
+}
+
+#[cfg(not(feature = "kafka"))]
+fn kafka(config: &Config) -> Vec<Finding> {
+    let todo = "use a program that was built with the feature kafka";
+    let missing = || Finding::fail("kafka", "[stream.kafka] names brokers, and this program can not speak to them", todo);
+    config.stream.kafka.is_on().then(missing).into_iter().collect()
 }
 
 /// The local logs that would be followed, and those that are there and would not.

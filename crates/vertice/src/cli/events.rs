@@ -8,6 +8,9 @@ use super::client::Client;
 use super::output::{Out, Table, Tint};
 use super::records::{List, Paging, entity, facts, show, text, time, time_cell, words};
 use super::rules::source_words;
+use super::{inject, tail};
+use crate::clock;
+use crate::config::Config;
 
 const PATH: &str = "/api/v1/events";
 
@@ -26,10 +29,16 @@ pub enum Verb {
         /// Its position in the log
         position: u64,
     },
+    /// Send one event, a file of them or a scenario, to the server or to Kafka
+    Inject(inject::Arguments),
+    /// Follow what happens: the live stream of the server, or a topic of Kafka
+    Tail(tail::Arguments),
 }
 
-pub fn run(verb: Verb, client: &Client, out: &mut Out) -> Result<()> {
+pub fn run(verb: Verb, client: &Client, config: impl FnOnce() -> Result<Config>, out: &mut Out) -> Result<()> {
     match verb {
+        Verb::Inject(arguments) => inject::run(&arguments, client, config, clock::wall(), out),
+        Verb::Tail(arguments) => tail::run(&arguments, client, config, out),
         Verb::List { from, paging } => {
             let empty = "No events. `vertice doctor` says where they come from; `vertice demo` brings its own.";
             List { cursor: Some("from"), ..List::new(PATH, table, empty) }.starting(from).print(client, paging, out)

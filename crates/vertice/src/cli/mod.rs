@@ -27,6 +27,7 @@ mod release;
 mod responses;
 mod rules;
 mod server;
+mod tail;
 mod threats;
 mod tree;
 mod watch;
@@ -46,6 +47,7 @@ use client::Client;
 
 pub use arguments::{DemoArguments, ReplayArguments, UpArguments};
 pub use failure::Failure;
+pub use inject::Sent;
 pub use output::{Format, Out, plain};
 
 const EXAMPLES: &str = "\
@@ -302,7 +304,7 @@ impl Global {
             Ask::Release(arguments) => release::run(&arguments, &client, || self.configuration(), out),
             Ask::Bouncers(verb) => bouncers::run(verb, &client, out),
             Ask::Keys(verb) => keys::run(verb, &client, || self.configuration(), out),
-            Ask::Events(verb) => events::run(verb, &client, out),
+            Ask::Events(verb) => events::run(verb, &client, || self.configuration(), out),
             Ask::Deadletter(verb) => server::deadletter(&verb, &client, out),
             Ask::Watch => watch::run(&client, out),
             Ask::Rules(verb) => rules::run(verb, &client, || self.configuration(), out),

@@ -97,6 +97,8 @@ impl Intake {
     pub fn open(settings: &Settings, parts: Parts) -> Result<Intake, Problem> {
         let consumer = Consumer::open(settings, &[&parts.names.events])?;
         let (work, kept) = (VecDeque::new(), VecDeque::new());
+        // Series begin at zero, so that a rate can be taken from the first increase.
+        parts.rim.metrics.kafka_deadletter(&parts.names.events, 0);
         Ok(Intake { parts, consumer, work, writing: None, kept, blocked: None })
     }
 
@@ -150,6 +152,9 @@ impl Intake {
                     self.commit(true);
                 }
                 self.kept.iter_mut().for_each(|kept| kept.reached.retain(|(h, _)| !held.contains(h)));
+                for Held { partition, .. } in &held {
+                    self.parts.rim.metrics.kafka_revoked(&partition.topic, partition.number);
+                }
             }
             Next::End { .. } | Next::Quiet => self.settle()?,
         }
@@ -250,7 +255,7 @@ impl Intake {
         match sent {
             Some(Ok(_)) => {
                 work.shares.iter_mut().for_each(|share| share.letters.clear());
-                self.parts.rim.metrics.kafka_deadletter(count);
+                self.parts.rim.metrics.kafka_deadletter(&self.parts.names.events, count);
                 true
             }
             Some(Err(error)) => {
@@ -330,6 +335,7 @@ impl Intake {
         self.commit(false);
         for lag in self.consumer.lags() {
             if let Some(records) = lag.records() {
+                let records = records.unsigned_abs();
                 self.parts.rim.metrics.kafka_lag(&lag.partition.topic, lag.partition.number, records);
             }
         }

@@ -6,6 +6,7 @@
 //! a broker that is away stops what comes from it and what goes to it, and nothing more.
 
 mod cursors;
+mod hand;
 mod intake;
 mod outlet;
 mod settings;
@@ -18,10 +19,8 @@ use anyhow::{Context as _, Result, anyhow};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use vertice_api::Metrics;
 use vertice_engine::Content;
 use vertice_model::Position;
-use vertice_store::Store;
 use vertice_stream::kafka::{Patience, Problem, Publisher, Settings, check};
 
 use crate::clock::Clock;
@@ -29,6 +28,7 @@ use crate::config::Kafka as Config;
 use crate::limits;
 use crate::sources::Rim;
 
+pub use hand::{Following, Sender};
 use intake::Intake;
 use outlet::Outlet;
 pub use settings::{settings, wanted};

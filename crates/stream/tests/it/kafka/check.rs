@@ -46,6 +46,8 @@ fn each_thing_that_is_wrong_is_named_with_what_to_do() {
     let mut taken = open.clone();
     taken.further = vec![("enable.auto.commit".to_owned(), "true".to_owned())];
     assert!(matches!(check(&taken, &[], ONCE), Err(Problem::Setting { key, .. }) if key == "enable.auto.commit"));
+    let into_the_tls_listener = told(&settings(cluster.brokers_with_tls(), "check"));
+    assert!(into_the_tls_listener.contains("speaks PLAINTEXT"), "{into_the_tls_listener}");
     if !cfg!(feature = "kafka-tls") {
         let tls = Settings { tls: Some(Tls::default()), ..open.clone() };
         assert!(told(&tls).contains("--features kafka-tls"));
@@ -78,4 +80,27 @@ fn more_instances_than_partitions_are_told_of() {
         }
     }
     panic!("the second never joined");
+}
+
+#[cfg(feature = "kafka-tls")]
+#[test]
+fn passwords_are_proven_and_connections_encrypted() {
+    use vertice_stream::kafka::{Publisher, Spot};
+
+    let Some(cluster) = cluster() else { return };
+    let guarded = settings(cluster.brokers_with_passwords(), "guarded");
+    let right = with_password(&guarded, Mechanism::ScramSha256, PASSWORD);
+    check(&right, &wanted("guarded", true), ONCE).unwrap();
+    let wrong = with_password(&guarded, Mechanism::ScramSha256, "wrong-horse");
+    let told = check(&wrong, &wanted("guarded", true), ONCE).unwrap_err();
+    assert!(matches!(told, Problem::Credentials { .. }), "{told}");
+
+    let encrypted =
+        |ca| Settings { tls: Some(Tls { ca, ..Tls::default() }), ..settings(cluster.brokers_with_tls(), "encrypted") };
+    let told = check(&encrypted(None), &wanted("guarded", false), ONCE).unwrap_err();
+    assert!(matches!(told, Problem::Tls { .. }), "a certificate that nobody vouches for: {told}");
+    let trusted = encrypted(Some(cluster.certificate()));
+    let publisher = Publisher::open(&trusted).unwrap();
+    let delivered = publisher.send_blocking(vec![super::record("guarded", 0, "x")]).unwrap();
+    assert_eq!(delivered.spots, [Spot { partition: 0, offset: 0 }]);
 }

@@ -115,7 +115,7 @@ fn only_what_is_committed_is_not_read_again_and_a_place_of_ones_own_wins_over_it
     assert_eq!((held.partition, end), (partition.clone(), 10));
     assert_eq!(consumer.lags()[0].records(), Some(0));
 
-    consumer.pause(&[partition.clone()]).unwrap();
+    consumer.pause(std::slice::from_ref(&partition)).unwrap();
     publisher.send_blocking(vec![record("commits", 0, "10")]).unwrap();
     let while_paused = consumer.next(Duration::from_millis(700)).unwrap();
     assert!(matches!(while_paused, Next::Quiet), "{while_paused:?}");
