@@ -204,7 +204,9 @@ struct Ends {
 impl Drop for Ends {
     fn drop(&mut self) {
         // Or whoever waits for the threads of the runtime would wait for ever.
-        [&self.sources, &self.api, &self.hands, &self.pipeline, &self.beyond].into_iter().for_each(CancellationToken::cancel);
+        [&self.sources, &self.api, &self.hands, &self.pipeline, &self.beyond]
+            .into_iter()
+            .for_each(CancellationToken::cancel);
     }
 }
 

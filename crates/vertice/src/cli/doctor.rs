@@ -319,10 +319,9 @@ fn kafka(config: &Config) -> Vec<Finding> {
     };
     let once = Patience { looks: 1, ..Patience::default() };
     // The doctor changes nothing.
-    let wanted = crate::kafka::wanted(config).into_iter().map(|wanted| vertice_stream::kafka::Wanted {
-        create: false,
-        ..wanted
-    });
+    let wanted = crate::kafka::wanted(config)
+        .into_iter()
+        .map(|wanted| vertice_stream::kafka::Wanted { create: false, ..wanted });
     let look = |wanted: vertice_stream::kafka::Wanted| match check(&settings, &[wanted], once) {
         Ok(found) => Ok(found.first().map(|f| format!("{} has {} partitions", f.topic, f.partitions))),
         Err(problem) => Err(problem.to_string()),
@@ -342,7 +341,8 @@ fn kafka(config: &Config) -> Vec<Finding> {
 #[cfg(not(feature = "kafka"))]
 fn kafka(config: &Config) -> Vec<Finding> {
     let todo = "use a program that was built with the feature kafka";
-    let missing = || Finding::fail("kafka", "[stream.kafka] names brokers, and this program can not speak to them", todo);
+    let missing =
+        || Finding::fail("kafka", "[stream.kafka] names brokers, and this program can not speak to them", todo);
     config.stream.kafka.is_on().then(missing).into_iter().collect()
 }
 

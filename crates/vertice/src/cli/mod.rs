@@ -17,6 +17,7 @@ mod events;
 mod explain;
 mod failure;
 mod health;
+mod inject;
 mod keys;
 mod mappings;
 mod output;

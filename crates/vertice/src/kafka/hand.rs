@@ -9,8 +9,8 @@ use vertice_model::{Position, RawEvent};
 use vertice_stream::kafka::{Consumer, Next, OutRecord, Patience, Problem, Publisher, Record, Settings, Wanted, check};
 
 use super::settings::settings;
-use crate::cli::Sent;
 use crate::cli::Failure;
+use crate::cli::Sent;
 use crate::config::Config;
 use crate::{clock, content, limits};
 

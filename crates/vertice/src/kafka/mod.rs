@@ -125,7 +125,10 @@ async fn find(parts: &Parts, settings: &Settings, place: usize) -> Result<bool> 
         };
         looks += 1;
         let may_come_back = matches!(problem, Problem::Unreachable { .. });
-        if !may_come_back && (looks >= limits::KAFKA_LOOKS_MAX || matches!(problem, Problem::Setting { .. } | Problem::NotBuilt { .. })) {
+        if !may_come_back
+            && (looks >= limits::KAFKA_LOOKS_MAX
+                || matches!(problem, Problem::Setting { .. } | Problem::NotBuilt { .. }))
+        {
             return Err(anyhow!("{problem} (looked for {looks} times; without [stream.kafka] Vertice starts alone)"));
         }
         parts.rim.says(place, &problem.to_string());

@@ -77,7 +77,9 @@ fn sasl(security: &Security) -> Result<Option<Sasl>> {
         How::None if security.user.is_empty() && security.password.is_none() => return Ok(None),
         How::None => bail!("stream.kafka.security: a user or password is set, and sasl is \"none\"; say which it is"),
         How::Plain if !security.tls => {
-            bail!("stream.kafka.security: sasl = \"plain\" sends the password in the open; set tls = true, or use scram")
+            bail!(
+                "stream.kafka.security: sasl = \"plain\" sends the password in the open; set tls = true, or use scram"
+            )
         }
         How::Plain => Mechanism::Plain,
         How::ScramSha256 => Mechanism::ScramSha256,
@@ -106,7 +108,10 @@ mod tests {
     #[test]
     fn what_can_not_be_used_is_told_with_what_to_do() {
         let plain = of("[stream.kafka]\nbrokers = [\"a:1\", \"b:2\"]\n").unwrap();
-        assert_eq!((plain.brokers.as_str(), plain.group.as_str(), plain.protocol()), ("a:1,b:2", "defense-orchestrator", "PLAINTEXT"));
+        assert_eq!(
+            (plain.brokers.as_str(), plain.group.as_str(), plain.protocol()),
+            ("a:1,b:2", "defense-orchestrator", "PLAINTEXT")
+        );
         for (text, wanted) in [
             ("[stream.kafka]\nbrokers = [\"kafka\"]", "\"kafka\" is no broker such as kafka1:9092"),
             ("[stream.kafka]\ngroup = \"\"", "stream.kafka.group is empty"),
@@ -126,7 +131,8 @@ mod tests {
             let error = format!("{:#}", of(text).unwrap_err());
             assert!(error.contains(wanted), "{text} gave {error}");
         }
-        let text = "[stream.kafka.security]\nsasl = \"scram-sha-512\"\nuser = \"u\"\npassword = \"s3cr3t\"\ntls = true\n";
+        let text =
+            "[stream.kafka.security]\nsasl = \"scram-sha-512\"\nuser = \"u\"\npassword = \"s3cr3t\"\ntls = true\n";
         let whole = of(text).unwrap();
         assert_eq!(whole.protocol(), "SASL_SSL");
         assert!(!format!("{whole:?}").contains("s3cr3t"));
