@@ -76,6 +76,8 @@ pub struct Security {
     pub user: String,
     /// Its password.
     pub password: Option<Hidden>,
+    /// Whether a password may go in the open.
+    pub allow_plain: bool,
 }
 
 /// How we say who we are (SASL).

@@ -21,6 +21,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use vertice_engine::Content;
 use vertice_model::Position;
+use vertice_store::Store;
 use vertice_stream::kafka::{Patience, Problem, Publisher, Settings, check};
 
 use crate::clock::Clock;
@@ -52,8 +53,25 @@ pub struct Parts {
 /// # Errors
 /// When a setting or a secret can not be used.
 pub fn start(parts: Parts) -> Result<JoinHandle<Result<()>>> {
-    let settings = settings(&parts.config)?;
+    let mut settings = settings(&parts.config)?;
+    settings.further.push(("group.instance.id".to_owned(), member(&parts.rim.store)?));
     Ok(tokio::spawn(run(parts, settings)))
+}
+
+/// What the group knows this store by. It is the same after a restart, so that the group gives back the partitions of
+/// one that was killed at once, and not only when it has been missed for long enough (KIP-345).
+fn member(store: &Store) -> Result<String> {
+    const KEY: &str = "kafka_member";
+    if let Some(name) = store.meta(KEY).context("reading what the group knows us by")? {
+        return Ok(name);
+    }
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).map_err(|e| anyhow!("drawing a name: {e}"))?;
+    let name = format!("vertice-{:016x}", u64::from_le_bytes(bytes));
+    let (store, kept) = (store.clone(), name.clone());
+    let keeping = std::thread::spawn(move || store.set_meta(KEY, &kept));
+    keeping.join().map_err(|_| anyhow!("keeping a name failed"))?.context("keeping what the group knows us by")?;
+    Ok(name)
 }
 
 async fn run(parts: Parts, settings: Settings) -> Result<()> {

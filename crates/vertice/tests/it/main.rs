@@ -16,6 +16,8 @@ mod dashboard;
 mod disk;
 #[cfg(test)]
 mod image;
+#[cfg(all(test, feature = "kafka"))]
+mod kafka;
 #[cfg(test)]
 mod keys;
 #[cfg(test)]
