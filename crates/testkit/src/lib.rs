@@ -2,6 +2,7 @@
 
 pub mod bouncer;
 pub mod net;
+pub mod postgres;
 pub mod scene;
 
 use std::path::{Path, PathBuf};

@@ -5,13 +5,14 @@ use std::path::Path;
 use crate::run::{command, run};
 
 /// A program, the package that has it, and what needs it. A test of a further program adds its line here.
-const NEEDED: [(&str, &str, &str); 7] = [
+const NEEDED: [(&str, &str, &str); 8] = [
     ("ip", "iproute2", "network namespaces"),
     ("nft", "nftables", "the firewall"),
     ("tcpdump", "tcpdump", "recordings"),
     ("ssh", "openssh-client", "remote commands"),
     ("sshd", "openssh-server", "sessions, remote commands and guessing"),
     ("openssl", "openssl", "connections by TLS"),
+    ("pg_ctlcluster", "postgresql", "the store of many instances"),
     ("crowdsec-firewall-bouncer", "crowdsec-firewall-bouncer", "decisions"),
 ];
 

@@ -9,4 +9,6 @@ mod crash;
 mod damage;
 mod disk_full;
 mod fixture;
+mod moving;
+mod postgres;
 mod writing;

@@ -171,7 +171,7 @@ fn failed(error: AuditError) -> anyhow::Error {
             Failure::NotFound(format!("there is no audit {}; `vertice up` makes it", path.display())).into()
         }
         AuditError::Broken { .. } | AuditError::Other { .. } => Failure::Audit(error.to_string()).into(),
-        AuditError::Io { .. } | AuditError::NoSpace { .. } => error.into(),
+        AuditError::Io { .. } | AuditError::NoSpace { .. } | AuditError::Away { .. } => error.into(),
     }
 }
 
@@ -187,7 +187,9 @@ fn whole(found: &Verified, believed: &str) -> Value {
 fn broken(error: &AuditError) -> Value {
     let (line, signed) = match error {
         AuditError::Broken { line, signed, .. } => (Some(line), Some(signed)),
-        AuditError::Io { .. } | AuditError::NoSpace { .. } | AuditError::Other { .. } => (None, None),
+        AuditError::Io { .. } | AuditError::NoSpace { .. } | AuditError::Away { .. } | AuditError::Other { .. } => {
+            (None, None)
+        }
     };
     json!({"whole": false, "reason": error.to_string(), "line": line, "signed": signed})
 }
