@@ -249,8 +249,8 @@ fn array_type(of: Of) -> &'static str {
     }
 }
 
-/// Writes rows.
-pub(crate) fn put(session: &mut Session, shard: u32, table: &Table, rows: &[Copied]) -> Result<(), Error> {
+/// Writes rows; how many of them were not there.
+pub(crate) fn put(session: &mut Session, shard: u32, table: &Table, rows: &[Copied]) -> Result<u64, Error> {
     let mut names = names(table);
     let mut arrays: Vec<Box<dyn ToSql + Sync>> =
         table.columns.iter().enumerate().map(|(at, (_, of))| array(rows, at, *of)).collect();
@@ -275,7 +275,7 @@ pub(crate) fn put(session: &mut Session, shard: u32, table: &Table, rows: &[Copi
     let shard: &(dyn ToSql + Sync) = &shard;
     let own = (!table.shared).then_some(shard);
     let params: Vec<&(dyn ToSql + Sync)> = own.into_iter().chain(arrays.iter().map(|a| &**a)).collect();
-    session.execute(&sql, &params).map(|_| ())
+    session.execute(&sql, &params)
 }
 
 /// The rows of a shard that have the keys of these.

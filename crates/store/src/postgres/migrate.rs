@@ -199,10 +199,12 @@ impl Target {
                 return Ok(done);
             }
             let (shard, count) = (self.shard, rows.len() as u64);
-            self.session.transaction(|s| copies::put(s, shard, table, &rows)).map_err(&failed)?;
+            let new = self.session.transaction(|s| copies::put(s, shard, table, &rows)).map_err(&failed)?;
             done += count;
             after = rows.last().map(|row| row.key(table));
-            progress(table.name, done);
+            if new > 0 {
+                progress(table.name, done);
+            }
         }
     }
 
@@ -230,10 +232,10 @@ impl Target {
         })?;
         self.put_audit(n, &lines)?;
         let seal = audit::seal_of(&file)?;
-        let sql = "INSERT INTO audit_seal (shard, line) VALUES ($1, $2)
-            ON CONFLICT (shard) DO UPDATE SET line = excluded.line";
-        self.session.execute(sql, &[&number, &seal]).map_err(failed)?;
-        progress("audit", n as u64);
+        let sql = "INSERT INTO audit_seal (shard, line) VALUES ($1, $2) ON CONFLICT (shard) DO NOTHING";
+        if self.session.execute(sql, &[&number, &seal]).map_err(failed)? > 0 {
+            progress("audit", n as u64);
+        }
         Ok(n as u64)
     }
 
