@@ -197,11 +197,11 @@ fn number(into: &mut Vec<u8>, mut number: usize) {
     into.push(number as u8);
 }
 
-/// Encodes any other input.
+/// Encodes any other input, whole.
 pub(crate) fn encode_input(input: &Input) -> Chunk {
     let plain = postcard::to_extend(input, Vec::with_capacity(256))
         .expect("memory does not refuse to be written, and every part has a known length");
-    pack(&plain, 1)
+    pack(&plain, input.positions() as u32)
 }
 
 /// Compresses where that saves something.

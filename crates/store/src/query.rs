@@ -153,6 +153,8 @@ pub(crate) fn find(
     }
     let end = format!("{prefix}\u{10ffff}");
     let mut found = by(&[("key >= ?", &prefix), ("key < ?", &end)], limits::CANDIDATES_MAX)?;
+    // In several shards, it is one.
+    found.dedup_by(|a, b| a.key == b.key);
     match found.len() {
         0 => Err(FindError::NotFound { kind: kind.as_str(), prefix }),
         1 => Ok(found.swap_remove(0)),

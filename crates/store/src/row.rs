@@ -68,7 +68,7 @@ impl<B: AsRef<[u8]>> LogRow<B> {
         let mut chunks = Row::open(self.blob.as_ref()).map_err(bad)?;
         if self.kind == InputKind::Other {
             let chunk = chunks.next_chunk().map_err(bad)?.ok_or_else(|| bad("it is empty".to_owned()))?;
-            return Ok((stamp, chunk.input().map_err(bad)?));
+            return Ok((stamp, rest_of(chunk.input().map_err(bad)?, (from.0 - self.first.0) as usize)));
         }
         let mut events = Vec::with_capacity(usize::try_from(self.last() + 1 - from.0).unwrap_or_default());
         let mut at = self.first.0;
@@ -88,6 +88,25 @@ impl<B: AsRef<[u8]>> LogRow<B> {
 
 fn tail(chunk: &Packed<'_>, skip: usize) -> Result<impl Iterator<Item = RawEvent>, String> {
     Ok(chunk.events()?.into_iter().skip(skip))
+}
+
+/// What an input that is kept whole has from one of its positions on.
+fn rest_of(input: Input, skip: usize) -> Input {
+    match input {
+        Input::Events(mut events) => Input::Events(events.split_off(skip.min(events.len()))),
+        // One position each.
+        Input::Content(_)
+        | Input::Answer { .. }
+        | Input::Verdict { .. }
+        | Input::Release { .. }
+        | Input::Tick
+        | Input::Begun { .. }
+        | Input::Receipt(_)
+        | Input::Resolve { .. }
+        | Input::Operators(_)
+        | Input::Start { .. }
+        | Input::Key { .. } => input,
+    }
 }
 
 /// A stretch of the log while it is read: whole rows until there are enough positions or bytes, and one at least.

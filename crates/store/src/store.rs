@@ -18,7 +18,7 @@ use crate::postgres::{self, PostgresSettings};
 use crate::queue::{Append, Command, InputKind, Keep, Projection, Queue};
 use crate::reads::Reads;
 use crate::stats::StoreStats;
-use crate::types::{Accepted, Clock, Options, ShardState, Submission};
+use crate::types::{Accepted, Clock, Cursor, Options, ShardState, Submission};
 use crate::{chunk, limits, record, sqlite};
 
 /// A log of inputs, snapshots and the read model: those of a data directory, of a shard in PostgreSQL, or of all its
@@ -165,7 +165,15 @@ impl Store {
     /// # Errors
     /// As [`Store::submit`].
     pub async fn append(&self, input: Input) -> Result<Accepted, SubmitError> {
-        let answer = self.send_input(input)?;
+        self.append_with(input, Vec::new()).await
+    }
+
+    /// Appends any input to the log, and moves cursors with it or not at all.
+    ///
+    /// # Errors
+    /// As [`Store::submit`].
+    pub async fn append_with(&self, input: Input, cursors: Vec<Cursor>) -> Result<Accepted, SubmitError> {
+        let answer = self.send_input(input, cursors)?;
         answer.await.unwrap_or_else(|_| Err(self.stopped().into()))
     }
 
@@ -174,7 +182,15 @@ impl Store {
     /// # Errors
     /// As [`Store::submit`].
     pub fn append_blocking(&self, input: Input) -> Result<Accepted, SubmitError> {
-        let answer = self.send_input(input)?;
+        self.append_with_blocking(input, Vec::new())
+    }
+
+    /// [`Store::append_with`] for a thread that may block.
+    ///
+    /// # Errors
+    /// As [`Store::submit`].
+    pub fn append_with_blocking(&self, input: Input, cursors: Vec<Cursor>) -> Result<Accepted, SubmitError> {
+        let answer = self.send_input(input, cursors)?;
         answer.blocking_recv().unwrap_or_else(|_| Err(self.stopped().into()))
     }
 
@@ -191,16 +207,16 @@ impl Store {
         self.push(|ack| Command::Append(append, ack))
     }
 
-    fn send_input(&self, input: Input) -> Result<Answer<Accepted>, SubmitError> {
+    fn send_input(&self, input: Input, cursors: Vec<Cursor>) -> Result<Answer<Accepted>, SubmitError> {
         if let Input::Events(events) = input {
-            return self.send(Submission { events, ..Submission::default() });
+            return self.send(Submission { events, cursors, ..Submission::default() });
         }
         let chunk = chunk::encode_input(&input);
         fits("an input", chunk.plain_bytes(), limits::CHUNK_BYTES_MAX)?;
         let append = Append {
             kind: InputKind::Other,
             chunks: vec![chunk],
-            cursors: Vec::new(),
+            cursors,
             idempotency: None,
             about: Concern::of(&input),
         };
@@ -259,7 +275,8 @@ impl Store {
         self.judged().wait_for(|position| *position >= last).await.map(|_| ()).map_err(stopped)
     }
 
-    /// Follows whether the disk has failed. When it has, the process must end.
+    /// Follows whether the store has stopped by itself. When the disk has failed, the process must end; when another
+    /// instance took the shard over, everything of the shard must.
     #[must_use]
     pub fn failed(&self) -> watch::Receiver<Option<Stopped>> {
         self.0.news.failed.subscribe()

@@ -51,7 +51,7 @@ struct Alarm {
 impl Alarm {
     /// Refuses everything that waits and everything that comes.
     fn ring(&self, stopped: Stopped) {
-        self.stats.fatal.store(1, Relaxed);
+        self.stats.fatal.store(u64::from(stopped.fatal), Relaxed);
         self.queue.stop(stopped.clone());
         let error = SubmitError::Stopped(stopped.clone());
         let waiting = std::iter::from_fn(|| self.queue.take(Some(Duration::ZERO), 0)).flatten();

@@ -34,7 +34,7 @@ pub struct Audit {
 enum Medium {
     File(File),
     /// Rows of a shard.
-    Rows(Rows),
+    Rows(Box<Rows>),
 }
 
 impl Audit {
@@ -78,7 +78,7 @@ impl Audit {
         }
         let Verified { entries, bytes, judged, head, key: public, .. } = found;
         let sealed = Seal { entries, bytes, judged, head, key: public };
-        Ok(Audit { path, medium: Medium::Rows(rows), key, sealed, judged })
+        Ok(Audit { path, medium: Medium::Rows(Box::new(rows)), key, sealed, judged })
     }
 
     fn open_file(store: &Store, dir: &Path) -> Result<Audit, AuditError> {

@@ -146,9 +146,7 @@ impl Leaver {
         let new: Vec<Id> = self.left.iter().filter(|(_, l)| !l.lies).map(|(id, _)| *id).collect();
         for id in new {
             let Some(left) = self.left.get_mut(&id) else { continue };
-            if let [] = left.append.chunks[..]
-                && left.append.idempotency.is_none()
-            {
+            if left.append.chunks.is_empty() && left.append.idempotency.is_none() {
                 // No input, so there is nothing that a shard's owner would have to know.
                 let done = session.transaction(|s| cursors(s, &left.append));
                 let Some(left) = self.left.remove(&id) else { continue };

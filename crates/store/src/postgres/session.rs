@@ -37,14 +37,7 @@ impl Session {
         let mut client = settings.connect(name)?;
         let failed = |e| open_error(settings, &e);
         let version: String = client.query_one("SHOW server_version_num", &[]).map_err(failed)?.get(0);
-        let version: u32 = version.parse().unwrap_or_default();
-        if version < limits::POSTGRES_VERSION_MIN {
-            return Err(OpenError::Server {
-                server: settings.whereabouts(),
-                what: format!("it is version {}, which is too old", version / 10_000),
-                advice: "use PostgreSQL 14 or later",
-            });
-        }
+        new_enough(settings, version.parse().unwrap_or_default())?;
         client.batch_execute(SETUP).map_err(failed)?;
         Ok(Session { client, statements: HashMap::new() })
     }
@@ -95,6 +88,18 @@ impl Session {
             }
         }
     }
+}
+
+/// Refuses a server that is too old, by its version as it writes it.
+fn new_enough(settings: &PostgresSettings, version: u32) -> Result<(), OpenError> {
+    if version >= limits::POSTGRES_VERSION_MIN {
+        return Ok(());
+    }
+    Err(OpenError::Server {
+        server: settings.whereabouts(),
+        what: format!("it is version {}, which is too old", version / 10_000),
+        advice: "use PostgreSQL 14 or later",
+    })
 }
 
 /// What an error of the server means for whoever writes.
@@ -174,4 +179,17 @@ pub(crate) fn open_error(settings: &PostgresSettings, error: &Error) -> OpenErro
         "look into its log"
     };
     OpenError::Server { server: settings.whereabouts(), what: words(error), advice }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_is_too_old_is_named() {
+        let settings = PostgresSettings::from_url("postgres://db/x", std::path::Path::new(".")).unwrap();
+        assert!(new_enough(&settings, 140_000).is_ok() && new_enough(&settings, 170_002).is_ok());
+        let error = new_enough(&settings, 130_021).unwrap_err().to_string();
+        assert_eq!(error, "PostgreSQL db:5432/x: it is version 13, which is too old; use PostgreSQL 14 or later");
+    }
 }

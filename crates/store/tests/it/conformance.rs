@@ -11,8 +11,11 @@ use crate::fixture::{clock_at, detection, effect, event, numbered, open, refused
 /// Opens the store of a case; opening it again finds what was kept.
 type Opener<'a> = &'a dyn Fn() -> Store;
 
+/// What must come of it.
+type Case = fn(Opener<'_>);
+
 /// What each of them must do.
-const CASES: [(&str, fn(Opener<'_>)); 8] = [
+const CASES: [(&str, Case); 8] = [
     ("the_log_keeps_inputs_in_order", the_log_keeps_inputs_in_order),
     ("one_event_is_found_by_its_position", one_event_is_found_by_its_position),
     ("cursors_and_keys_are_kept_with_their_events", cursors_and_keys_are_kept_with_their_events),
@@ -108,10 +111,12 @@ fn cursors_and_keys_are_kept_with_their_events(open: Opener<'_>) {
     let accepted = store.submit_blocking(submission.clone()).unwrap();
     assert_eq!(store.cursor("/var/log/auth.log").unwrap().unwrap(), b"new");
     assert_eq!(store.cursor("another").unwrap(), None);
+    let with = store.append_with_blocking(Input::Tick, vec![Cursor { source: "other".to_owned(), value: vec![1] }]);
+    assert_eq!((with.unwrap().first, store.cursor("other").unwrap()), (Position(3), Some(vec![1])));
     let again = store.submit_blocking(submission).unwrap();
     assert_eq!((again.first, again.count), (accepted.first, 2));
     assert_eq!(again.repeated.as_deref(), Some(b"the answer".as_slice()));
-    assert_eq!(store.log_end(), Position(2));
+    assert_eq!(store.log_end(), Position(3));
     let known = store.idempotent(&key).unwrap().unwrap();
     assert_eq!((known.accepted, known.answer), (accepted, b"the answer".to_vec()));
     assert_eq!(store.idempotent(&[8; 32]).unwrap(), None);

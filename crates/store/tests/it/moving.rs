@@ -63,10 +63,13 @@ fn a_directory_is_moved_once_however_often_that_is_killed() {
     assert_eq!(store.load_snapshot(1).unwrap().unwrap().bytes, [5; 3_000]);
     assert_eq!((moved.positions, store.verify().unwrap().positions), (492, 492));
     let trust = Trust { key: public_key(&data).unwrap(), anchor: None };
-    let shown = |lines: &mut Vec<String>, line: &str| lines.push(line.to_owned());
+    let shown = |lines: &mut Vec<String>, line: &str| -> Result<(), AuditError> {
+        lines.push(line.to_owned());
+        Ok(())
+    };
     let (mut here, mut there) = (Vec::new(), Vec::new());
-    let of_file = verify::<AuditError>(&file_of(&data), &trust, |l| Ok(shown(&mut here, l))).unwrap();
-    let of_shard = verify_shard::<AuditError>(&settings, 0, &trust, |l| Ok(shown(&mut there, l))).unwrap();
+    let of_file = verify::<AuditError>(&file_of(&data), &trust, |l| shown(&mut here, l)).unwrap();
+    let of_shard = verify_shard::<AuditError>(&settings, 0, &trust, |l| shown(&mut there, l)).unwrap();
     assert_eq!((of_shard, &there), (of_file, &here));
     // The engine goes on, and the audit with it.
     let mut audit = Audit::open(&store).unwrap();
