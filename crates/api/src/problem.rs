@@ -295,7 +295,7 @@ mod tests {
         let retry = Duration::from_millis(1_200);
         let busy = Problem::from(SubmitError::Busy { retry_after: retry }).into_response();
         assert_eq!(busy.headers()[header::RETRY_AFTER], "2");
-        let stopped = vertice_store::Stopped { reason: "EIO".into(), fatal: true };
+        let stopped = vertice_store::Stopped { reason: "EIO".into(), fatal: true, taken_over: false };
         let fatal = Problem::from(SubmitError::Stopped(stopped)).into_response();
         assert_eq!(fatal.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert!(!fatal.headers().contains_key(header::RETRY_AFTER));

@@ -19,7 +19,7 @@ use vertice_engine::Input;
 use vertice_model::RawEvent;
 
 use crate::limits;
-use crate::sqlite::digest;
+use crate::sums::digest;
 
 /// The version of the form that rows are written in.
 pub(crate) const VERSION: u8 = 2;
@@ -197,11 +197,11 @@ fn number(into: &mut Vec<u8>, mut number: usize) {
     into.push(number as u8);
 }
 
-/// Encodes any other input.
+/// Encodes any other input, whole.
 pub(crate) fn encode_input(input: &Input) -> Chunk {
     let plain = postcard::to_extend(input, Vec::with_capacity(256))
         .expect("memory does not refuse to be written, and every part has a known length");
-    pack(&plain, 1)
+    pack(&plain, input.positions() as u32)
 }
 
 /// Compresses where that saves something.
@@ -311,6 +311,15 @@ impl Packed<'_> {
             other => return Err(format!("a chunk has codec {other}, which is not known")),
         };
         postcard::from_bytes(&plain).map_err(|e| format!("a chunk can not be read: {e}"))
+    }
+
+    /// It, to be written elsewhere, if it is whole.
+    pub(crate) fn to_chunk(&self) -> Result<Chunk, String> {
+        let (lengths, digest) = self.header.split_at(LENGTHS_BYTES);
+        if digest_of(lengths, self.body).to_le_bytes() != *digest {
+            return Err("a chunk has a wrong checksum".to_owned());
+        }
+        Ok(Chunk { positions: self.positions as u32, bytes: [self.header, self.body].concat() })
     }
 
     /// The events of it.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::FlockOperation;
 
 use crate::error::OpenError;
-use crate::sqlite::digest;
+use crate::sums::digest;
 
 const LOCK: &str = "lock";
 const WITNESS: &str = "acknowledged";

@@ -8,7 +8,7 @@ use std::time::Duration;
 /// Damaged data: where it is, and what is wrong with it. Nothing damaged is ever skipped.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error(
-    "{}: {table}, {place}: {what}; nothing was skipped: restore the directory from a backup, or move it away and start anew",
+    "{}: {table}, {place}: {what}; nothing was skipped: restore it from a backup, or move it away and start anew",
     file.display()
 )]
 pub struct Damage {
@@ -56,6 +56,16 @@ pub enum OpenError {
         /// Why not.
         source: std::io::Error,
     },
+    /// A server can not be used.
+    #[error("{server}: {what}; {advice}")]
+    Server {
+        /// Where it is.
+        server: String,
+        /// What is wrong.
+        what: String,
+        /// What to do.
+        advice: &'static str,
+    },
     /// The database said no.
     #[error("{doing} {}: {source}", path.display())]
     Database {
@@ -64,7 +74,7 @@ pub enum OpenError {
         /// To what.
         path: PathBuf,
         /// Why not.
-        source: rusqlite::Error,
+        source: DatabaseError,
     },
 }
 
@@ -119,11 +129,22 @@ pub struct Stopped {
     /// Whether it stopped because the disk failed: what was not acknowledged may or may not be kept, and
     /// the process must end.
     pub fatal: bool,
+    /// Whether another instance has the shard now. It goes on from what was acknowledged; of what was not, nothing more
+    /// may be done here.
+    pub taken_over: bool,
 }
 
 impl Stopped {
     pub(crate) fn closed() -> Stopped {
-        Stopped { reason: "it was closed".into(), fatal: false }
+        Stopped { reason: "it was closed".into(), fatal: false, taken_over: false }
+    }
+
+    pub(crate) fn fatal(reason: impl Into<Arc<str>>) -> Stopped {
+        Stopped { reason: reason.into(), fatal: true, taken_over: false }
+    }
+
+    pub(crate) fn taken_over(reason: impl Into<Arc<str>>) -> Stopped {
+        Stopped { reason: reason.into(), fatal: false, taken_over: true }
     }
 }
 
@@ -139,8 +160,22 @@ pub enum ReadError {
         /// What was being done.
         doing: &'static str,
         /// Why not.
-        source: rusqlite::Error,
+        source: DatabaseError,
     },
+}
+
+/// What a database says.
+#[derive(Debug, thiserror::Error)]
+pub enum DatabaseError {
+    /// SQLite.
+    #[error(transparent)]
+    Sqlite(#[from] rusqlite::Error),
+    /// PostgreSQL.
+    #[error("{}", crate::postgres::session::words(_0))]
+    Postgres(#[from] postgres::Error),
+    /// A server that can not be used.
+    #[error("{0}")]
+    Server(String),
 }
 
 /// Why an id or the beginning of one found nothing.

@@ -18,25 +18,37 @@ pub mod audit;
 mod beside;
 mod bulk;
 mod chunk;
+mod concern;
+mod database;
 mod directory;
 mod error;
+mod head;
 pub mod limits;
+mod news;
+mod place;
+mod pool;
+pub mod postgres;
+mod query;
 mod queue;
 mod readers;
+mod reads;
 mod record;
+mod row;
 mod sqlite;
 mod stats;
 mod store;
+mod sums;
 mod types;
 mod writer;
 
 pub use bulk::UnderWay;
 pub use chunk::{PackedEvents, in_shares};
-pub use error::{Damage, FindError, OpenError, ReadError, Stopped, SubmitError};
+pub use error::{Damage, DatabaseError, FindError, OpenError, ReadError, Stopped, SubmitError};
+pub use postgres::PostgresSettings;
 pub use record::RecordKind;
 pub use stats::{Histogram, StoreStats};
 pub use store::{Projecting, Store, Submitted};
 pub use types::{
-    Accepted, ApiKey, Check, Clock, Cursor, Filter, Idempotency, Options, Page, Remembered, Snapshot, StoredRecord,
-    Submission, Verified,
+    Accepted, ApiKey, Check, Clock, Cursor, Filter, Idempotency, Options, Page, Remembered, ShardState, Snapshot,
+    StoredRecord, Submission, Verified,
 };

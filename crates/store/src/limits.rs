@@ -42,6 +42,60 @@ pub const QUEUE_PROJECTIONS_MAX: usize = 4;
 /// submissions without events.
 pub const GROUP_COMMANDS_MAX: usize = QUEUE_SUBMISSIONS_MAX;
 
+/// The oldest PostgreSQL that is used, as it writes its version: 14, the oldest that is maintained.
+pub const POSTGRES_VERSION_MIN: u32 = 140_000;
+
+/// Longest that is waited for a connection to a server: three tries of TCP.
+pub const POSTGRES_CONNECT_WAIT: Duration = Duration::from_secs(5);
+
+/// From when on a silent connection is asked whether it is there, and how long an answer may take.
+pub const POSTGRES_SILENCE: Duration = Duration::from_secs(10);
+
+/// Most statements that a connection remembers. There are some sixty, and lists with different filters.
+pub const POSTGRES_STATEMENTS_MAX: usize = 256;
+
+/// How often a transaction is tried that is known not to have come about, before whoever submitted is told to come again:
+/// one for a connection that died while it was idle, one for a deadlock.
+pub const POSTGRES_TRIES: u32 = 2;
+
+/// How long is waited before connecting again, the first time. A server that was restarted is back within a second.
+pub const POSTGRES_PAUSE_MIN: Duration = Duration::from_millis(50);
+
+/// How long is waited before connecting again at most. A hundred shards then ask a server fifty times a second.
+pub const POSTGRES_PAUSE_MAX: Duration = Duration::from_secs(2);
+
+/// Rows of the log that are read at once: about as many events as a stretch that is judged.
+pub const POSTGRES_LOG_ROWS: i64 = 8;
+
+/// How soon it is written up to where a log was judged, when nothing else is written: whoever gave an answer elsewhere
+/// waits for that.
+pub const POSTGRES_JUDGED_WITHIN: Duration = Duration::from_millis(20);
+
+/// Most inputs that are moved from the inbox to the log at once.
+pub const INBOX_ROWS: i64 = 256;
+
+/// How long the inbox is listened to at once, and so how long closing may take.
+pub const INBOX_WAIT: Duration = Duration::from_millis(100);
+
+/// Every how many times it is looked into although nobody said anything: once a second.
+pub const INBOX_LOOK_EVERY: u32 = 10;
+
+/// How long it is remembered where an input of the inbox stands: many times [`INBOX_ANSWER_WAIT`].
+pub const INBOX_KEPT_MINUTES: i32 = 60;
+
+/// Longest that is waited until a shard's owner has taken an input. It takes milliseconds where there is an owner, and a
+/// rebalance some seconds.
+pub const INBOX_ANSWER_WAIT: Duration = Duration::from_secs(10);
+
+/// How often an overview looks whether what it left was taken.
+pub const OVERVIEW_ASK: Duration = Duration::from_millis(5);
+
+/// How often an overview looks how far the shards are: a person sees no difference.
+pub const OVERVIEW_LOOK: Duration = Duration::from_millis(50);
+
+/// How long it is remembered who claimed an order. It is asked again within minutes, or never.
+pub const CLAIM_DAYS: i32 = 30;
+
 /// How soon to try again when the queue is full: some hundred group commits.
 pub const BUSY_RETRY: Duration = Duration::from_secs(1);
 
@@ -121,6 +175,9 @@ pub const AUDIT_ACTOR_CHARS_MAX: usize = 256;
 /// From how many bytes lines of the audit are written before more are made, so that a stretch of many entries, as when
 /// all is made again from the log, is not held twice.
 pub const AUDIT_WRITE_BYTES: usize = 1024 * 1024;
+
+/// Lines of the audit of a shard that are read at once: about a megabyte.
+pub const AUDIT_ROWS: i64 = 512;
 
 /// Bytes of the audit that are read at once. More is not faster.
 pub const AUDIT_READ_BYTES: usize = 128 * 1024;

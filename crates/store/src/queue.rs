@@ -6,9 +6,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
-use vertice_model::Position;
+use vertice_model::{OrderId, Position};
 
 use crate::chunk::Chunk;
+use crate::concern::Concern;
 use crate::error::{Stopped, SubmitError};
 use crate::record::RecordRow;
 use crate::stats::StoreStats;
@@ -23,6 +24,8 @@ pub(crate) enum Command {
     Project(Projection, oneshot::Sender<Result<(), Stopped>>),
     /// Anything else; the answer is whether it changed something.
     Keep(Keep, oneshot::Sender<Result<bool, SubmitError>>),
+    /// What others have left for this log.
+    Inbox,
 }
 
 #[derive(Debug)]
@@ -31,6 +34,8 @@ pub(crate) struct Append {
     pub(crate) chunks: Vec<Chunk>,
     pub(crate) cursors: Vec<Cursor>,
     pub(crate) idempotency: Option<Idempotency>,
+    /// What it is about, for finding the shard that it is for.
+    pub(crate) about: Concern,
 }
 
 /// Whether chunks hold events or another input.
@@ -38,6 +43,20 @@ pub(crate) struct Append {
 pub(crate) enum InputKind {
     Events,
     Other,
+}
+
+impl InputKind {
+    /// The number that stands for it in a row of the log. Never changes.
+    pub(crate) const fn code(self) -> i64 {
+        match self {
+            InputKind::Events => 0,
+            InputKind::Other => 1,
+        }
+    }
+
+    pub(crate) const fn from_code(code: i64) -> InputKind {
+        if code == 0 { InputKind::Events } else { InputKind::Other }
+    }
 }
 
 #[derive(Debug)]
@@ -48,10 +67,26 @@ pub(crate) struct Projection {
 
 #[derive(Debug)]
 pub(crate) enum Keep {
-    Snapshot { position: Position, version: u32, blob: Vec<u8> },
-    AddApiKey { name: String, hash: [u8; 32] },
-    RemoveApiKey { name: String },
-    Meta { key: String, value: String },
+    Snapshot {
+        position: Position,
+        version: u32,
+        blob: Vec<u8>,
+    },
+    AddApiKey {
+        name: String,
+        hash: [u8; 32],
+    },
+    RemoveApiKey {
+        name: String,
+    },
+    Meta {
+        key: String,
+        value: String,
+    },
+    /// The right to carry out an order; whether it is had.
+    Claim {
+        order: OrderId,
+    },
 }
 
 impl Append {
@@ -64,7 +99,7 @@ impl Command {
     fn positions(&self) -> u64 {
         match self {
             Command::Append(append, _) => append.positions(),
-            Command::Project(..) | Command::Keep(..) => 0,
+            Command::Project(..) | Command::Keep(..) | Command::Inbox => 0,
         }
     }
 
@@ -76,7 +111,7 @@ impl Command {
                 append.chunks.iter().map(|c| c.bytes.len()).sum::<usize>() + cursors + answer
             }
             // Bounded by their number.
-            Command::Project(..) => 0,
+            Command::Project(..) | Command::Inbox => 0,
             Command::Keep(Keep::Snapshot { blob, .. }, _) => blob.len(),
             Command::Keep(..) => 0,
         }
@@ -98,6 +133,8 @@ struct State {
     /// Projections that were taken in and are not yet kept.
     projections: usize,
     stopped: Option<Stopped>,
+    /// Whether the database can not be reached, so that nothing more is taken in.
+    away: bool,
 }
 
 impl Queue {
@@ -117,7 +154,8 @@ impl Queue {
             return Err(stopped.clone().into());
         }
         let bytes = command.bytes();
-        let full = state.commands.len() >= limits::QUEUE_SUBMISSIONS_MAX
+        let full = state.away
+            || state.commands.len() >= limits::QUEUE_SUBMISSIONS_MAX
             || (state.bytes > 0 && state.bytes + bytes > limits::QUEUE_BYTES_MAX);
         if full {
             self.stats.busy.fetch_add(1, Ordering::Relaxed);
@@ -144,7 +182,7 @@ impl Queue {
         state.commands.push_back(command);
         self.show(&state);
         drop(state);
-        self.filled.notify_one();
+        self.filled.notify_all();
     }
 
     fn show(&self, state: &State) {
@@ -174,6 +212,42 @@ impl Queue {
         let group = state.take_group();
         self.show(&state);
         Some(group)
+    }
+
+    /// Puts in that others have left something, unless that is known.
+    pub(crate) fn look_into_inbox(&self) {
+        let state = self.lock();
+        if state.stopped.is_none() && !state.commands.iter().any(|c| matches!(c, Command::Inbox)) {
+            self.put(state, Command::Inbox, 0);
+        }
+    }
+
+    /// Takes nothing more in until it is called again; what was taken in and can be sent again comes out.
+    pub(crate) fn set_away(&self, away: bool) -> Vec<Command> {
+        let mut state = self.lock();
+        state.away = away;
+        if !away {
+            return Vec::new();
+        }
+        let (stay, out): (VecDeque<_>, VecDeque<_>) =
+            std::mem::take(&mut state.commands).into_iter().partition(|c| matches!(c, Command::Project(..)));
+        state.commands = stay;
+        state.bytes = 0;
+        self.show(&state);
+        out.into()
+    }
+
+    /// Waits for so long, or until it is stopped; whether it is.
+    pub(crate) fn wait_stopped(&self, at_most: Duration) -> bool {
+        let going = |s: &mut State| s.stopped.is_none();
+        let waited = self.filled.wait_timeout_while(self.lock(), at_most, going);
+        waited.unwrap_or_else(PoisonError::into_inner).0.stopped.is_some()
+    }
+
+    /// Waits for so long, stopped or not.
+    pub(crate) fn rest(&self, at_most: Duration) {
+        let waited = self.filled.wait_timeout_while(self.lock(), at_most, |_| true);
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
     }
 
     /// Says that projections were kept.

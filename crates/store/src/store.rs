@@ -2,50 +2,58 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
-use vertice_engine::{Effect, Input, Stamp};
-use vertice_model::{EffectId, Position, RawEvent, Timestamp};
+use vertice_engine::{Effect, Input};
+use vertice_model::{OrderId, Position};
 
-use crate::beside::Beside;
 use crate::bulk::{Bulk, UnderWay};
-use crate::directory::{self, Directory, Testimony};
-use crate::error::{Damage, FindError, OpenError, ReadError, Stopped, SubmitError};
+use crate::concern::Concern;
+use crate::error::{OpenError, Stopped, SubmitError};
+use crate::news::News;
+use crate::postgres::{self, PostgresSettings};
 use crate::queue::{Append, Command, InputKind, Keep, Projection, Queue};
-use crate::readers::Readers;
-use crate::sqlite::head::Head;
-use crate::sqlite::{self, Place, head, keep, log, open_error, records, verify};
+use crate::reads::Reads;
 use crate::stats::StoreStats;
-use crate::types::{
-    Accepted, ApiKey, Check, Clock, Filter, Options, Page, Remembered, Snapshot, StoredRecord, Submission, Verified,
-};
-use crate::writer::{News, Writer};
-use crate::{RecordKind, chunk, limits, record};
+use crate::types::{Accepted, Clock, Cursor, Options, ShardState, Submission};
+use crate::{chunk, limits, record, sqlite};
 
-/// The input log, snapshots and the read model of one data directory. Clones are the same store.
+/// A log of inputs, snapshots and the read model: those of a data directory, of a shard in PostgreSQL, or of all its
+/// shards at once. Clones are the same store.
 ///
 /// The store closes when the last clone goes, or by [`Store::close`].
 #[derive(Clone)]
-pub struct Store(Arc<Shared>);
+pub struct Store(pub(crate) Arc<Shared>);
 
-struct Shared {
-    dir: PathBuf,
-    clock: Clock,
-    queue: Arc<Queue>,
-    readers: Readers,
-    stats: Arc<StoreStats>,
-    news: Arc<News>,
-    bulk: Arc<Bulk>,
-    writer: Mutex<Option<JoinHandle<()>>>,
+/// What a store is of.
+#[derive(Clone, Debug)]
+pub(crate) enum Form {
+    /// A data directory.
+    File { dir: PathBuf },
+    /// A shard, taken with an epoch.
+    Shard { shard: u32, epoch: u64, settings: Box<PostgresSettings> },
+    /// All shards.
+    Overview,
+}
+
+pub(crate) struct Shared {
+    pub(crate) form: Form,
+    pub(crate) clock: Clock,
+    pub(crate) queue: Arc<Queue>,
+    pub(crate) reads: Box<dyn Reads>,
+    pub(crate) stats: Arc<StoreStats>,
+    pub(crate) news: Arc<News>,
+    pub(crate) bulk: Arc<Bulk>,
+    /// What writes, and what looks for news. They end when the queue is stopped.
+    pub(crate) threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Store").field("dir", &self.0.dir).finish_non_exhaustive()
+        f.debug_struct("Store").field("form", &self.0.form).finish_non_exhaustive()
     }
 }
 
@@ -55,58 +63,24 @@ impl Store {
     /// # Errors
     /// When another process has it open, when it is of another version, or when it is damaged.
     pub fn open(dir: &Path, clock: Clock, options: Options) -> Result<Store, OpenError> {
-        let directory = Directory::open(dir)?;
-        let file = sqlite::file_of(dir);
-        let db = sqlite::open_writer(dir)?;
-        directory::sync(dir)?;
-        let head = inspect(&db, &file, &directory, options.check).map_err(|e| match e {
-            ReadError::Damaged(damage) => OpenError::Damaged(damage),
-            ReadError::Database { doing, source } => open_error(&file, doing, source),
-        })?;
-        let head = Head { commits: head.commits + 1, clean: false, ..head };
-        head::write(&db, &head).map_err(|e| open_error(&file, "writing", e))?;
-        directory.note(head.commits).map_err(|source| OpenError::Io {
-            doing: "writing in",
-            path: dir.to_owned(),
-            source,
-        })?;
-        let stats = Arc::new(StoreStats::default());
-        let queue = Arc::new(Queue::new(stats.clone()));
-        let news = Arc::new(News {
-            appended: watch::Sender::new(head.log_end),
-            judged: watch::Sender::new(head.judged),
-            failed: watch::Sender::new(None),
-        });
-        let writer = Writer {
-            db,
-            file,
-            wal: sqlite::wal_of(dir),
-            directory,
-            head,
-            clock: clock.clone(),
-            queue: queue.clone(),
-            stats: stats.clone(),
-            news: news.clone(),
-            wal_bytes: options.wal_bytes,
-            // What a process that was killed left there counts too.
-            wal_used: std::fs::metadata(sqlite::wal_of(dir)).map_or(0, |m| m.len()),
-            beside: Beside::default(),
-            owed: Vec::new(),
-        };
-        let thread = std::thread::Builder::new().name("store-writer".to_owned());
-        let io = |source| OpenError::Io { doing: "starting the writer of", path: dir.to_owned(), source };
-        let writer = Mutex::new(Some(thread.spawn(move || writer.run()).map_err(io)?));
-        let readers = Readers::new(dir);
-        Ok(Store(Arc::new(Shared {
-            dir: dir.to_owned(),
-            clock,
-            queue,
-            readers,
-            stats,
-            news,
-            bulk: Arc::default(),
-            writer,
-        })))
+        sqlite::opening::open(dir, clock, options).map(|shared| Store(Arc::new(shared)))
+    }
+
+    /// Takes a shard in PostgreSQL; makes it when there is none. Whoever had it before can write nothing more from now
+    /// on: its store stops. Blocks.
+    ///
+    /// # Errors
+    /// When the server can not be used, or what it has is of another version or damaged.
+    pub fn take_shard(settings: &PostgresSettings, shard: u32, clock: Clock) -> Result<Store, OpenError> {
+        postgres::opening::take_shard(settings, shard, clock).map(|shared| Store(Arc::new(shared)))
+    }
+
+    /// Opens all shards in PostgreSQL. What is appended is left for the owner of the shard that it concerns. Blocks.
+    ///
+    /// # Errors
+    /// As [`Store::take_shard`].
+    pub fn overview(settings: &PostgresSettings, clock: Clock) -> Result<Store, OpenError> {
+        postgres::opening::overview(settings, clock).map(|shared| Store(Arc::new(shared)))
     }
 
     /// Writes what waits, moves everything into the file, and lets go of the directory. Whoever comes
@@ -122,10 +96,36 @@ impl Store {
         }
     }
 
-    /// The data directory.
+    /// Whose log it writes and reads: 0 for a file, and for an overview, whose own inputs go there.
     #[must_use]
-    pub fn dir(&self) -> &Path {
-        &self.0.dir
+    pub fn shard(&self) -> u32 {
+        match &self.0.form {
+            Form::Shard { shard, .. } => *shard,
+            Form::File { .. } | Form::Overview => 0,
+        }
+    }
+
+    /// How often the shard was taken, this time included; 0 of a file and of an overview.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        match &self.0.form {
+            Form::Shard { epoch, .. } => *epoch,
+            Form::File { .. } | Form::Overview => 0,
+        }
+    }
+
+    /// How far each shard has come, as far as it is known here.
+    #[must_use]
+    pub fn shards(&self) -> Vec<ShardState> {
+        match &self.0.form {
+            Form::Overview => self.0.news.shards.borrow().clone(),
+            Form::File { .. } | Form::Shard { .. } => vec![ShardState {
+                shard: self.shard(),
+                epoch: self.epoch(),
+                log_end: self.log_end(),
+                judged: self.judged_to(),
+            }],
+        }
     }
 
     /// What was counted since it was opened.
@@ -165,7 +165,15 @@ impl Store {
     /// # Errors
     /// As [`Store::submit`].
     pub async fn append(&self, input: Input) -> Result<Accepted, SubmitError> {
-        let answer = self.send_input(input)?;
+        self.append_with(input, Vec::new()).await
+    }
+
+    /// Appends any input to the log, and moves cursors with it or not at all.
+    ///
+    /// # Errors
+    /// As [`Store::submit`].
+    pub async fn append_with(&self, input: Input, cursors: Vec<Cursor>) -> Result<Accepted, SubmitError> {
+        let answer = self.send_input(input, cursors)?;
         answer.await.unwrap_or_else(|_| Err(self.stopped().into()))
     }
 
@@ -174,7 +182,15 @@ impl Store {
     /// # Errors
     /// As [`Store::submit`].
     pub fn append_blocking(&self, input: Input) -> Result<Accepted, SubmitError> {
-        let answer = self.send_input(input)?;
+        self.append_with_blocking(input, Vec::new())
+    }
+
+    /// [`Store::append_with`] for a thread that may block.
+    ///
+    /// # Errors
+    /// As [`Store::submit`].
+    pub fn append_with_blocking(&self, input: Input, cursors: Vec<Cursor>) -> Result<Accepted, SubmitError> {
+        let answer = self.send_input(input, cursors)?;
         answer.blocking_recv().unwrap_or_else(|_| Err(self.stopped().into()))
     }
 
@@ -187,16 +203,23 @@ impl Store {
         }
         let mut chunks = packed.chunks;
         chunks.extend(chunk::encode_events(&events));
-        self.push(|ack| Command::Append(Append { kind: InputKind::Events, chunks, cursors, idempotency }, ack))
+        let append = Append { kind: InputKind::Events, chunks, cursors, idempotency, about: Concern::Nothing };
+        self.push(|ack| Command::Append(append, ack))
     }
 
-    fn send_input(&self, input: Input) -> Result<Answer<Accepted>, SubmitError> {
+    fn send_input(&self, input: Input, cursors: Vec<Cursor>) -> Result<Answer<Accepted>, SubmitError> {
         if let Input::Events(events) = input {
-            return self.send(Submission { events, ..Submission::default() });
+            return self.send(Submission { events, cursors, ..Submission::default() });
         }
         let chunk = chunk::encode_input(&input);
         fits("an input", chunk.plain_bytes(), limits::CHUNK_BYTES_MAX)?;
-        let append = Append { kind: InputKind::Other, chunks: vec![chunk], cursors: Vec::new(), idempotency: None };
+        let append = Append {
+            kind: InputKind::Other,
+            chunks: vec![chunk],
+            cursors,
+            idempotency: None,
+            about: Concern::of(&input),
+        };
         self.push(|ack| Command::Append(append, ack))
     }
 
@@ -224,13 +247,14 @@ impl Store {
         self.0.bulk.wait(at_most);
     }
 
-    /// Follows the last position of the log.
+    /// Follows the last position of the log; over all shards, how many positions they have together.
     #[must_use]
     pub fn appended(&self) -> watch::Receiver<Position> {
         self.0.news.appended.subscribe()
     }
 
-    /// Follows the position up to which the log was judged and its effects projected.
+    /// Follows the position up to which the log was judged and its effects projected; over all shards, their sum. It
+    /// changes whenever there may be records to be read.
     #[must_use]
     pub fn judged(&self) -> watch::Receiver<Position> {
         self.0.news.judged.subscribe()
@@ -242,12 +266,17 @@ impl Store {
     /// When the store stops before.
     pub async fn judged_past(&self, accepted: &Accepted) -> Result<(), Stopped> {
         let last = Position((accepted.first.0 + accepted.count).saturating_sub(1));
-        let mut judged = self.judged();
-        let waited = judged.wait_for(|position| *position >= last).await;
-        waited.map(|_| ()).map_err(|_| self.stopped())
+        let stopped = |_| self.stopped();
+        if let Form::Overview = &self.0.form {
+            let past = |s: &ShardState| s.shard == accepted.shard && s.judged >= last;
+            let mut shards = self.0.news.shards.subscribe();
+            return shards.wait_for(|all| all.iter().any(past)).await.map(|_| ()).map_err(stopped);
+        }
+        self.judged().wait_for(|position| *position >= last).await.map(|_| ()).map_err(stopped)
     }
 
-    /// Follows whether the disk has failed. When it has, the process must end.
+    /// Follows whether the store has stopped by itself. When the disk has failed, the process must end; when another
+    /// instance took the shard over, everything of the shard must.
     #[must_use]
     pub fn failed(&self) -> watch::Receiver<Option<Stopped>> {
         self.0.news.failed.subscribe()
@@ -263,32 +292,6 @@ impl Store {
     #[must_use]
     pub fn judged_to(&self) -> Position {
         *self.0.news.judged.borrow()
-    }
-
-    /// Reads the log from a position, which may lie within a batch of events, on: whole inputs until
-    /// they take `positions_max` positions or [`limits::READ_BYTES_MAX`], at least one. Empty beyond the end.
-    ///
-    /// # Errors
-    /// When a row is damaged or missing.
-    pub fn read(&self, from: Position, positions_max: u64) -> Result<Vec<(Stamp, Input)>, ReadError> {
-        let (from, end) = (from.max(Position(1)), self.log_end());
-        if from > end {
-            return Ok(Vec::new());
-        }
-        let readers = &self.0.readers;
-        readers.with(|db| log::read(db, readers.place("log"), from, end, positions_max.max(1)))
-    }
-
-    /// One event of a shard's log and when it was accepted; `None` if there is another input at that position, or
-    /// nothing. Where there is one log, it is shard 0.
-    ///
-    /// # Errors
-    /// When its row is damaged.
-    pub fn event(&self, shard: u32, at: Position) -> Result<Option<(Stamp, RawEvent)>, ReadError> {
-        if shard != 0 || at == Position(0) || at > self.log_end() {
-            return Ok(None);
-        }
-        self.0.readers.with(|db| log::event(db, self.0.readers.place("log"), at))
     }
 
     /// Projects the effects of the log up to a position: their records, and that position. Both are kept
@@ -318,120 +321,6 @@ impl Store {
         self.keep(Keep::Snapshot { position, version, blob }).map(|_| ())
     }
 
-    /// The latest snapshot of a form that is whole and lies within the log. One that is damaged is passed
-    /// over for an older one, loudly: nothing is lost by it, for the log has everything.
-    ///
-    /// # Errors
-    /// When the database can not be read.
-    pub fn load_snapshot(&self, version: u32) -> Result<Option<Snapshot>, ReadError> {
-        let readers = &self.0.readers;
-        let place = readers.place("snapshot");
-        let known = match readers.with(|db| keep::snapshots(db, place)) {
-            Err(ReadError::Damaged(damage)) => return Ok(self.pass_over(&damage)),
-            other => other?,
-        };
-        for (position, form) in known.into_iter().filter(|(p, v)| *v == version && *p <= self.log_end()) {
-            let bytes = readers.with(|db| keep::snapshot(db, place, position, form)).and_then(|blob| {
-                let bad = |e| place.damage(format!("the snapshot at position {position}"), format!("{e}"));
-                unpack(&blob).map_err(|e| bad(e).into())
-            });
-            match bytes {
-                Ok(bytes) => return Ok(Some(Snapshot { position, bytes })),
-                Err(ReadError::Damaged(damage)) => self.pass_over(&damage),
-                Err(e @ ReadError::Database { .. }) => return Err(e),
-            };
-        }
-        Ok(None)
-    }
-
-    fn pass_over(&self, damage: &Damage) -> Option<Snapshot> {
-        self.0.stats.snapshots_damaged.fetch_add(1, Ordering::Relaxed);
-        tracing::warn!(%damage, "a snapshot is damaged; an older one or the whole log is used");
-        None
-    }
-
-    /// The records of a kind, in the order of their effects.
-    ///
-    /// # Errors
-    /// When a row is damaged.
-    pub fn list(&self, kind: RecordKind, filter: &Filter, page: Page) -> Result<Vec<StoredRecord>, ReadError> {
-        let readers = &self.0.readers;
-        readers.with(|db| records::list(db, readers.place("record"), Some(kind), filter, page))
-    }
-
-    /// The records of a kind in a state that are about an entity, by their id; at most [`limits::PAGE_ROWS_MAX`]. Takes
-    /// as long as there are records of that kind about it, however many others there are.
-    ///
-    /// # Errors
-    /// When a row is damaged.
-    pub fn about(&self, kind: RecordKind, entity: &str, state: &str) -> Result<Vec<StoredRecord>, ReadError> {
-        let readers = &self.0.readers;
-        readers.with(|db| records::about(db, readers.place("record"), kind, entity, state))
-    }
-
-    /// How many records of a kind there are.
-    ///
-    /// # Errors
-    /// When the database can not be read.
-    pub fn count(&self, kind: RecordKind, filter: &Filter) -> Result<u64, ReadError> {
-        let readers = &self.0.readers;
-        readers.with(|db| records::count(db, readers.place("record"), kind, filter))
-    }
-
-    /// The record of an id, or of the beginning of one.
-    ///
-    /// # Errors
-    /// When there is none, when there are several, or when it is damaged.
-    pub fn find(&self, kind: RecordKind, id_or_prefix: &str) -> Result<StoredRecord, FindError> {
-        let readers = &self.0.readers;
-        readers.with(|db| records::find(db, readers.place("record"), kind, id_or_prefix))
-    }
-
-    /// Records of all kinds that changed after an effect, in order. A record that changed several times
-    /// comes once, as it is now, at the place of its last change.
-    ///
-    /// # Errors
-    /// When a row is damaged.
-    pub fn changes(&self, after: Option<EffectId>, limit: usize) -> Result<Vec<StoredRecord>, ReadError> {
-        let readers = &self.0.readers;
-        let page = Page { after, limit, descending: false };
-        readers.with(|db| records::list(db, readers.place("record"), None, &Filter::default(), page))
-    }
-
-    /// The latest effect that was projected: where a live stream begins.
-    ///
-    /// # Errors
-    /// When the database can not be read.
-    pub fn latest_change(&self) -> Result<Option<EffectId>, ReadError> {
-        let readers = &self.0.readers;
-        readers.with(|db| records::latest(db, readers.place("record")))
-    }
-
-    /// How far a source has been read, as of the events that are kept.
-    ///
-    /// # Errors
-    /// When it is damaged.
-    pub fn cursor(&self, source: &str) -> Result<Option<Vec<u8>>, ReadError> {
-        self.0.readers.with(|db| keep::cursor(db, self.0.readers.place("cursor"), source))
-    }
-
-    /// What was answered under an idempotency key in the last 24 hours.
-    ///
-    /// # Errors
-    /// When it is damaged.
-    pub fn idempotent(&self, key: &[u8; 32]) -> Result<Option<Remembered>, ReadError> {
-        let (readers, now): (_, Timestamp) = (&self.0.readers, (self.0.clock)());
-        readers.with(|db| keep::remembered(db, readers.place("idempotency"), key, now))
-    }
-
-    /// Every API key, by name.
-    ///
-    /// # Errors
-    /// When one is damaged.
-    pub fn api_keys(&self) -> Result<Vec<ApiKey>, ReadError> {
-        self.0.readers.with(|db| keep::api_keys(db, self.0.readers.place("api_key")))
-    }
-
     /// Adds an API key; false if there is one of that name. Blocks.
     ///
     /// # Errors
@@ -448,14 +337,6 @@ impl Store {
         self.keep(Keep::RemoveApiKey { name: name.to_owned() })
     }
 
-    /// A setting that is kept with the data.
-    ///
-    /// # Errors
-    /// When it is damaged.
-    pub fn meta(&self, key: &str) -> Result<Option<String>, ReadError> {
-        self.0.readers.with(|db| keep::meta(db, self.0.readers.place("meta"), key))
-    }
-
     /// Keeps a setting. Blocks.
     ///
     /// # Errors
@@ -464,25 +345,18 @@ impl Store {
         self.keep(Keep::Meta { key: key.to_owned(), value: value.to_owned() }).map(|_| ())
     }
 
-    fn keep(&self, keep: Keep) -> Result<bool, SubmitError> {
-        let answer = self.push(|ack| Command::Keep(keep, ack))?;
-        answer.blocking_recv().unwrap_or_else(|_| Err(self.stopped().into()))
-    }
-
-    /// Looks at everything: the structure of the file, every index, every checksum. Takes as long as
-    /// reading it all.
+    /// Claims an order, right before it is carried out: the token that fences it, or `None` if it is claimed with a later
+    /// one. Whoever carries out refuses a token that is older than the newest it saw. Blocks.
     ///
     /// # Errors
-    /// With the first damage that is found.
-    pub fn verify(&self) -> Result<Verified, ReadError> {
-        let readers = &self.0.readers;
-        readers.with(|db| {
-            let place = readers.place("head");
-            // One state of the file for all that is compared.
-            let tx = db.unchecked_transaction().map_err(|e| place.error("reading", "its only row", e))?;
-            let head = head::read(&tx, place)?;
-            examine(&tx, place.file, &head)
-        })
+    /// As [`Store::submit`]; when another instance has the shard now, the order is not ours any more.
+    pub fn claim(&self, order: OrderId) -> Result<Option<u64>, SubmitError> {
+        Ok(self.keep(Keep::Claim { order })?.then(|| self.epoch()))
+    }
+
+    pub(crate) fn keep(&self, keep: Keep) -> Result<bool, SubmitError> {
+        let answer = self.push(|ack| Command::Keep(keep, ack))?;
+        answer.blocking_recv().unwrap_or_else(|_| Err(self.stopped().into()))
     }
 }
 
@@ -492,46 +366,14 @@ fn fits(what: &'static str, bytes: usize, max: usize) -> Result<(), SubmitError>
     if bytes <= max { Ok(()) } else { Err(SubmitError::TooLarge { what, bytes, max }) }
 }
 
-fn unpack(blob: &[u8]) -> Result<Vec<u8>, lz4_flex::block::DecompressError> {
-    let (bytes, body) = lz4_flex::block::uncompressed_size(blob)?;
-    // The checksum was right, so the length is what was written.
-    lz4_flex::block::decompress(body, bytes)
-}
-
-/// Looks at what is there before anything is relied on.
-fn inspect(db: &rusqlite::Connection, file: &Path, directory: &Directory, check: Check) -> Result<Head, ReadError> {
-    let place = Place { file, table: "head" };
-    let head = head::read(db, place)?;
-    match directory.testimony() {
-        Testimony::Commits(known) if known > head.commits => {
-            let what = format!("{known} transactions were committed, and only {} are there", head.commits);
-            return Err(Place { table: "the write-ahead log", ..place }.damage("its end", what).into());
-        }
-        Testimony::Commits(_) | Testimony::Nothing => {}
-        Testimony::Damaged => tracing::warn!("the note of how many transactions were committed is damaged"),
-    }
-    verify::ends(db, file, &head)?;
-    match check {
-        Check::Everything => examine(db, file, &head).map(|_| ())?,
-        Check::AfterCrash if !head.clean => verify::structure(db, place, false)?,
-        Check::AfterCrash | Check::Ends => {}
-    }
-    Ok(head)
-}
-
-fn examine(db: &rusqlite::Connection, file: &Path, head: &Head) -> Result<Verified, ReadError> {
-    verify::structure(db, Place { file, table: "head" }, true)?;
-    verify::ends(db, file, head)?;
-    let (positions, records) = verify::contents(db, file, head)?;
-    Ok(Verified { positions, records })
-}
-
 impl Shared {
     fn close(&self) {
         self.queue.stop(Stopped::closed());
-        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(Err(_)) = writer.map(JoinHandle::join) {
-            tracing::error!("the writer of {} has panicked", self.dir.display());
+        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        for thread in threads {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the store has panicked: {:?}", self.form);
+            }
         }
     }
 }

@@ -167,6 +167,19 @@ pub struct StoredRecord {
     pub json: String,
 }
 
+/// How far a shard has come.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct ShardState {
+    /// Which.
+    pub shard: u32,
+    /// How often it was taken.
+    pub epoch: u64,
+    /// The last position of its log.
+    pub log_end: Position,
+    /// Up to where that was judged.
+    pub judged: Position,
+}
+
 /// What was looked at and found whole.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Verified {

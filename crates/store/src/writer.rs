@@ -1,55 +1,36 @@
 //! The one thread that writes: it gathers what waits, commits it in one transaction, and says so.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use rusqlite::{Connection, TransactionBehavior};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 use vertice_model::{Position, Timestamp};
 
-use crate::beside::Beside;
 use crate::chunk::Chunk;
-use crate::directory::Directory;
-use crate::error::{Fault, ReadError, Stopped, SubmitError, classify, is_damage};
-use crate::queue::{Append, Command, InputKind, Keep, Projection, Queue};
-use crate::sqlite::head::Head;
-use crate::sqlite::log::NewRow;
-use crate::sqlite::{self, Place, keep, log, records};
+use crate::database::{Database, Failure, Tx};
+use crate::error::{Stopped, SubmitError};
+use crate::head::Head;
+use crate::news::News;
+use crate::queue::{Append, Command, InputKind, Projection, Queue};
+use crate::row::NewRow;
 use crate::stats::StoreStats;
 use crate::{Accepted, Clock, limits};
 
-/// What everybody who waits for news of the log is told.
-#[derive(Debug)]
-pub(crate) struct News {
-    /// The last position of the log.
-    pub(crate) appended: watch::Sender<Position>,
-    /// Up to where the log was judged and projected.
-    pub(crate) judged: watch::Sender<Position>,
-    /// Why the writer stopped for good, if the disk failed.
-    pub(crate) failed: watch::Sender<Option<Stopped>>,
-}
-
 /// The writer's own state.
 pub(crate) struct Writer {
-    pub(crate) db: Connection,
-    pub(crate) file: PathBuf,
-    pub(crate) wal: PathBuf,
-    pub(crate) directory: Directory,
+    pub(crate) db: Box<dyn Database>,
+    /// Which shard's log it writes.
+    pub(crate) shard: u32,
     pub(crate) head: Head,
     pub(crate) clock: Clock,
     pub(crate) queue: Arc<Queue>,
     pub(crate) stats: Arc<StoreStats>,
     pub(crate) news: Arc<News>,
-    /// The size from which the write-ahead log is moved into the file.
-    pub(crate) wal_bytes: u64,
-    /// About how far the write-ahead log is filled; made exact by each checkpoint.
-    pub(crate) wal_used: u64,
-    /// Moves most of the write-ahead log.
-    pub(crate) beside: Beside,
-    /// Projections that the disk had no space for.
+    /// Projections that could not be kept yet.
     pub(crate) owed: Vec<(Projection, oneshot::Sender<Result<(), Stopped>>)>,
+    /// Whether the head says more than what was written of it.
+    pub(crate) untold: bool,
 }
 
 /// What became of one member of a group.
@@ -57,6 +38,7 @@ enum Outcome {
     Accepted(Accepted),
     Projected,
     Kept(bool),
+    Emptied,
 }
 
 /// Stops the store when the writer ends in a panic, so that nobody waits for an answer for ever.
@@ -69,7 +51,7 @@ struct Alarm {
 impl Alarm {
     /// Refuses everything that waits and everything that comes.
     fn ring(&self, stopped: Stopped) {
-        self.stats.fatal.store(1, Relaxed);
+        self.stats.fatal.store(u64::from(stopped.fatal), Relaxed);
         self.queue.stop(stopped.clone());
         let error = SubmitError::Stopped(stopped.clone());
         let waiting = std::iter::from_fn(|| self.queue.take(Some(Duration::ZERO), 0)).flatten();
@@ -81,24 +63,25 @@ impl Alarm {
 impl Drop for Alarm {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.ring(Stopped { reason: "the writer has panicked".into(), fatal: true });
+            self.ring(Stopped::fatal("the writer has panicked"));
         }
     }
 }
 
 impl Writer {
-    /// Writes until the queue is stopped and empty, or the disk fails.
+    /// Writes until the queue is stopped and empty, or nothing more may be written.
     pub(crate) fn run(mut self) {
         let alarm = Alarm { queue: self.queue.clone(), stats: self.stats.clone(), news: self.news.clone() };
         let mut likely = 1;
         loop {
-            let wait = (!self.owed.is_empty()).then_some(limits::DISK_FULL_PROBE);
+            let told_within = if self.untold { self.db.judged_within() } else { None };
+            let wait = if self.owed.is_empty() { told_within } else { Some(limits::DISK_FULL_PROBE) };
             let Some(group) = self.queue.take(wait, likely) else { break };
             likely = group.iter().filter(|c| matches!(c, Command::Append(..))).count();
-            if group.is_empty() && self.owed.is_empty() {
+            if group.is_empty() && self.owed.is_empty() && told_within.is_none() {
                 continue;
             }
-            if let Err(stopped) = self.commit(group).and_then(|()| self.checkpoint_if_due()) {
+            if let Err(stopped) = self.commit(group).and_then(|()| self.db.upkeep()) {
                 return self.fail(&alarm, stopped);
             }
         }
@@ -114,6 +97,7 @@ impl Writer {
         if let Some(judged) = only_judged(&group) {
             // Nothing came of it, so nothing is lost if it is judged again: the next transaction writes how far it is.
             self.head.judged = self.head.judged.max(judged);
+            self.untold = true;
             let outcomes = group.iter().map(|_| Outcome::Projected).collect();
             self.answer(group, outcomes);
             return Ok(());
@@ -124,19 +108,24 @@ impl Writer {
         match written {
             Ok((head, outcomes)) => {
                 self.head = head;
-                self.note();
+                self.untold = false;
+                self.db.committed(&head);
                 self.stats.commits.fetch_add(1, Relaxed);
                 self.answer(group, outcomes);
                 Ok(())
             }
-            Err(e) if classify(&e) == Fault::NoSpace => {
+            Err(Failure::NoSpace(error)) => {
                 self.stats.disk_full.fetch_add(1, Relaxed);
-                tracing::warn!(error = %e, "the disk is full; nothing of this group was kept");
-                self.put_off(group);
+                tracing::warn!(error, "the disk is full; nothing of this group was kept");
+                self.put_off(group, &SubmitError::DiskFull { retry_after: limits::DISK_FULL_RETRY });
                 Ok(())
             }
-            Err(e) => {
-                let stopped = self.fatal("writing", &e);
+            Err(Failure::Away(error)) => {
+                tracing::warn!(error, "the database is away; nothing of this group was kept");
+                self.put_off(group, &SubmitError::Busy { retry_after: limits::BUSY_RETRY });
+                Ok(())
+            }
+            Err(Failure::Stop(stopped)) => {
                 group.into_iter().for_each(|command| refuse(command, &stopped.clone().into()));
                 Err(stopped)
             }
@@ -144,26 +133,24 @@ impl Writer {
     }
 
     /// One transaction. Nothing of `self` changes, so that nothing has to be taken back.
-    fn write(&mut self, group: &[Command]) -> Result<(Head, Vec<Outcome>), rusqlite::Error> {
-        let tx = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let head = Head { commits: self.head.commits + 1, ..self.head };
-        let now = (self.clock)().max(head.at);
-        let place = Place { file: &self.file, table: "idempotency" };
-        let mut batch = Batch { db: &tx, place, now, head, row: None, log_bytes: 0, other_bytes: 0 };
-        let outcomes = group.iter().map(|command| batch.apply(command)).collect::<Result<Vec<_>, _>>()?;
-        batch.end_row()?;
-        let (head, log_bytes, other_bytes) = (batch.head, batch.log_bytes, batch.other_bytes);
-        sqlite::head::write(&tx, &head)?;
-        tx.commit()?;
-        // A page for each row, the head and the way down to it, beside what they hold.
-        self.wal_used += log_bytes + other_bytes + 3 * sqlite::schema::PAGE_BYTES as u64;
+    fn write(&mut self, group: &[Command]) -> Result<(Head, Vec<Outcome>), Failure> {
+        let before = Head { commits: self.head.commits + 1, ..self.head };
+        let (shard, now) = (self.shard, (self.clock)().max(self.head.at));
+        let (mut outcomes, mut log_bytes) = (Vec::new(), 0);
+        let head = self.db.write(&self.head, &mut |tx| {
+            let mut batch = Batch { tx, shard, now, head: before, row: None, log_bytes: 0 };
+            outcomes = group.iter().map(|command| batch.apply(command)).collect::<Result<_, _>>()?;
+            batch.end_row()?;
+            log_bytes = batch.log_bytes;
+            Ok(batch.head)
+        })?;
         self.stats.log_bytes.fetch_add(log_bytes, Relaxed);
         Ok((head, outcomes))
     }
 
     fn answer(&self, group: Vec<Command>, outcomes: Vec<Outcome>) {
         // Before anybody is answered, so that who was can read what they wrote.
-        self.tell();
+        self.news.tell(self.head.log_end, self.head.judged);
         let mut projected = 0;
         for (command, outcome) in group.into_iter().zip(outcomes) {
             // Whoever asked may have gone; what was asked for is kept nevertheless.
@@ -180,7 +167,8 @@ impl Writer {
                     ack.send(Ok(())).is_err()
                 }
                 (Command::Keep(_, ack), Outcome::Kept(changed)) => ack.send(Ok(changed)).is_err(),
-                (Command::Append(..) | Command::Project(..) | Command::Keep(..), _) => {
+                (Command::Inbox, Outcome::Emptied) => false,
+                (Command::Append(..) | Command::Project(..) | Command::Keep(..) | Command::Inbox, _) => {
                     unreachable!("each command has an outcome of its own kind")
                 }
             };
@@ -188,93 +176,23 @@ impl Writer {
         self.queue.projections_done(projected);
     }
 
-    /// Tells whoever waits.
-    fn tell(&self) {
-        let set = |to: Position| move |position: &mut Position| std::mem::replace(position, to) != to;
-        self.news.appended.send_if_modified(set(self.head.log_end));
-        self.news.judged.send_if_modified(set(self.head.judged));
-    }
-
     /// Refuses what can be sent again, and keeps what can not.
-    fn put_off(&mut self, group: Vec<Command>) {
+    fn put_off(&mut self, group: Vec<Command>, error: &SubmitError) {
         for command in group {
             match command {
                 Command::Project(projection, ack) => self.owed.push((projection, ack)),
-                other @ (Command::Append(..) | Command::Keep(..)) => {
-                    refuse(other, &SubmitError::DiskFull { retry_after: limits::DISK_FULL_RETRY });
-                }
+                other @ (Command::Append(..) | Command::Keep(..) | Command::Inbox) => refuse(other, error),
             }
         }
     }
 
-    fn note(&self) {
-        if let Err(e) = self.directory.note(self.head.commits) {
-            // It only helps to find damage later; what was committed is durable without it.
-            tracing::warn!(error = %e, "the number of commits could not be noted");
-        }
-    }
-
-    /// Moves the write-ahead log into the file once it is large, so that its blocks are used again: most of it beside
-    /// the writer, and then what was committed meanwhile.
-    fn checkpoint_if_due(&mut self) -> Result<(), Stopped> {
-        if self.wal_used <= self.wal_bytes {
-            return Ok(());
-        }
-        let force = self.wal_used > self.wal_bytes * limits::WAL_FORCE_FACTOR;
-        if !force {
-            match self.beside.turn(&self.file) {
-                None => return Ok(()),
-                Some(Ok(())) => {}
-                // What is in the write-ahead log is durable there; the next checkpoint tries again.
-                Some(Err(e)) if classify(&e) == Fault::NoSpace || is_busy(&e) => return Ok(()),
-                Some(Err(e)) => return Err(self.fatal("checkpointing", &e)),
-            }
-        }
-        let (mode, wait) = if force { ("RESTART", limits::WAL_FORCE_WAIT) } else { ("PASSIVE", Duration::ZERO) };
-        let frames = self.db.busy_timeout(wait).and_then(|()| {
-            self.db.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| {
-                Ok((row.get::<_, i64>(1)?, row.get::<_, i64>(2)?))
-            })
-        });
-        self.stats.checkpoints.fetch_add(1, Relaxed);
-        match frames {
-            // All of it was moved: the next transaction begins at its front again.
-            Ok((in_log, moved)) if in_log == moved => self.wal_used = 0,
-            Ok((in_log, _)) => self.wal_used = in_log as u64 * sqlite::schema::PAGE_BYTES as u64,
-            // As above.
-            Err(e) if classify(&e) == Fault::NoSpace || is_busy(&e) => {}
-            Err(e) => return Err(self.fatal("checkpointing", &e)),
-        }
-        self.stats.wal_bytes.store(std::fs::metadata(&self.wal).map_or(0, |m| m.len()), Relaxed);
-        Ok(())
-    }
-
-    /// Moves everything into the file and says that nothing is left over.
+    /// Ends the database properly.
     fn close(&mut self) -> Result<(), Stopped> {
-        self.beside.end();
         for (_, ack) in self.owed.drain(..) {
             // Derived from the log, so the next start makes them again.
             let _gone = ack.send(Err(Stopped::closed()));
         }
-        let head = Head { commits: self.head.commits + 1, clean: true, ..self.head };
-        let written = sqlite::head::write(&self.db, &head);
-        let written = written.and_then(|()| self.db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())));
-        match written {
-            Ok(()) => {
-                self.head = head;
-                self.note();
-                Ok(())
-            }
-            Err(e) if classify(&e) == Fault::NoSpace => Ok(()),
-            Err(e) => Err(self.fatal("closing", &e)),
-        }
-    }
-
-    fn fatal(&self, doing: &str, error: &rusqlite::Error) -> Stopped {
-        let what = if is_damage(error) { " (it is damaged)" } else { "" };
-        let reason = format!("{doing} {} failed: {error}{what}", self.file.display());
-        tracing::error!(reason, "the store stops: what was not acknowledged may or may not be kept");
-        Stopped { reason: reason.into(), fatal: true }
+        self.db.close(&self.head)
     }
 
     fn fail(self, alarm: &Alarm, stopped: Stopped) {
@@ -288,12 +206,16 @@ impl Writer {
 fn only_judged(group: &[Command]) -> Option<Position> {
     let judged = |command: &Command| match command {
         Command::Project(projection, _) if projection.rows.is_empty() => Some(projection.up_to),
-        Command::Project(..) | Command::Append(..) | Command::Keep(..) => None,
+        Command::Project(..) | Command::Append(..) | Command::Keep(..) | Command::Inbox => None,
     };
+    if group.is_empty() {
+        return None;
+    }
     group.iter().try_fold(Position(0), |furthest, command| Some(furthest.max(judged(command)?)))
 }
 
-fn refuse(command: Command, error: &SubmitError) {
+/// Answers whoever asked that it was not done.
+pub(crate) fn refuse(command: Command, error: &SubmitError) {
     let stopped = || match error {
         SubmitError::Stopped(stopped) => stopped.clone(),
         SubmitError::Busy { .. } | SubmitError::DiskFull { .. } | SubmitError::TooLarge { .. } => Stopped::closed(),
@@ -302,89 +224,97 @@ fn refuse(command: Command, error: &SubmitError) {
         Command::Append(_, ack) => ack.send(Err(error.clone())).is_err(),
         Command::Project(_, ack) => ack.send(Err(stopped())).is_err(),
         Command::Keep(_, ack) => ack.send(Err(error.clone())).is_err(),
+        // It is looked into again.
+        Command::Inbox => false,
     };
 }
 
-fn is_busy(error: &rusqlite::Error) -> bool {
-    error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy)
-}
-
-#[expect(clippy::disallowed_methods, reason = "durations of commits are measured here, and nothing is decided by them")]
-fn monotonic() -> std::time::Instant {
+#[expect(
+    clippy::disallowed_methods,
+    reason = "durations and pauses are measured here, and nothing of the log depends on them"
+)]
+pub(crate) fn monotonic() -> std::time::Instant {
     std::time::Instant::now()
 }
 
 /// A transaction in the making.
-struct Batch<'a> {
-    db: &'a Connection,
-    place: Place<'a>,
+struct Batch<'a, 'tx> {
+    tx: &'tx mut dyn Tx,
+    shard: u32,
     now: Timestamp,
     head: Head,
     /// The row of events that further events may join.
     row: Option<NewRow<'a>>,
     log_bytes: u64,
-    /// About how many bytes of pages everything else touches.
-    other_bytes: u64,
 }
 
-impl<'a> Batch<'a> {
-    fn apply(&mut self, command: &'a Command) -> Result<Outcome, rusqlite::Error> {
+impl<'a> Batch<'a, '_> {
+    fn apply(&mut self, command: &'a Command) -> Result<Outcome, Failure> {
         match command {
             Command::Append(append, _) => self.append(append).map(Outcome::Accepted),
             Command::Project(projection, _) => {
-                // A record touches its own page and one of each of four indices.
-                self.other_bytes += projection.rows.len() as u64 * 5 * sqlite::schema::PAGE_BYTES as u64;
-                projection.rows.iter().try_for_each(|row| records::project(self.db, row))?;
+                self.tx.project(&projection.rows)?;
                 self.head.judged = self.head.judged.max(projection.up_to);
                 Ok(Outcome::Projected)
             }
-            Command::Keep(keep, _) => self.keep(keep).map(Outcome::Kept),
+            Command::Keep(keep, _) => self.tx.keep(keep, self.now).map(Outcome::Kept),
+            Command::Inbox => self.empty_inbox().map(|()| Outcome::Emptied),
         }
     }
 
-    fn keep(&mut self, keep: &Keep) -> Result<bool, rusqlite::Error> {
-        match keep {
-            Keep::Snapshot { position, version, blob } => {
-                self.other_bytes += blob.len() as u64;
-                keep::save_snapshot(self.db, *position, *version, blob)
-            }
-            Keep::AddApiKey { name, hash } => keep::add_api_key(self.db, name, hash, self.now),
-            Keep::RemoveApiKey { name } => keep::remove_api_key(self.db, name),
-            Keep::Meta { key, value } => keep::set_meta(self.db, key, value),
-        }
-    }
-
-    fn append(&mut self, append: &'a Append) -> Result<Accepted, rusqlite::Error> {
-        if let Some(idempotency) = &append.idempotency {
-            match keep::remembered(self.db, self.place, &idempotency.key, self.now) {
-                Ok(Some(known)) => return Ok(Accepted { repeated: Some(known.answer), ..known.accepted }),
-                Ok(None) => {}
-                Err(ReadError::Database { source, .. }) => return Err(source),
-                Err(ReadError::Damaged(damage)) => {
-                    return Err(rusqlite::Error::SqliteFailure(
-                        rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT),
-                        Some(damage.to_string()),
-                    ));
-                }
-            }
+    fn append(&mut self, append: &'a Append) -> Result<Accepted, Failure> {
+        if let Some(known) = self.repeated(append)? {
+            return Ok(known);
         }
         let first = self.head.log_end.plus(1);
-        let count = append.positions();
         for chunk in &append.chunks {
             self.join(append.kind, chunk)?;
         }
+        self.with_it(append, first)
+    }
+
+    /// What was answered, if it came before.
+    fn repeated(&mut self, append: &Append) -> Result<Option<Accepted>, Failure> {
+        let Some(idempotency) = &append.idempotency else { return Ok(None) };
+        let known = self.tx.remembered(&idempotency.key, self.now)?;
+        Ok(known.map(|known| Accepted { repeated: Some(known.answer), ..known.accepted }))
+    }
+
+    /// Keeps what comes with inputs, whose first position this is.
+    fn with_it(&mut self, append: &Append, first: Position) -> Result<Accepted, Failure> {
         for cursor in &append.cursors {
-            keep::set_cursor(self.db, cursor)?;
+            self.tx.set_cursor(cursor)?;
         }
-        let accepted = Accepted { shard: 0, first, count, at: self.now, repeated: None };
+        let accepted = Accepted { shard: self.shard, first, count: append.positions(), at: self.now, repeated: None };
         if let Some(idempotency) = &append.idempotency {
-            keep::remember(self.db, idempotency, &accepted)?;
+            self.tx.remember(idempotency, &accepted)?;
         }
         Ok(accepted)
     }
 
+    /// Moves what others have left into the log, each in rows of its own.
+    fn empty_inbox(&mut self) -> Result<(), Failure> {
+        self.end_row()?;
+        for letter in self.tx.inbox()? {
+            let accepted = match self.repeated(&letter.append)? {
+                Some(known) => known,
+                None => {
+                    let first = self.head.log_end.plus(1);
+                    for chunk in &letter.append.chunks {
+                        let row = begin_row(&mut self.head, letter.append.kind, self.now, chunk);
+                        self.log_bytes += row.bytes as u64;
+                        self.tx.append(&row)?;
+                    }
+                    self.with_it(&letter.append, first)?
+                }
+            };
+            self.tx.taken(&letter, &accepted)?;
+        }
+        Ok(())
+    }
+
     /// Adds a chunk to the row of events, or begins a row.
-    fn join(&mut self, kind: InputKind, chunk: &'a Chunk) -> Result<(), rusqlite::Error> {
+    fn join(&mut self, kind: InputKind, chunk: &'a Chunk) -> Result<(), Failure> {
         let positions = u64::from(chunk.positions);
         let fits = |row: &NewRow<'_>| {
             kind == InputKind::Events
@@ -392,31 +322,35 @@ impl<'a> Batch<'a> {
                 && row.n + positions <= limits::GROUP_EVENTS_MAX
                 && row.bytes < limits::ROW_BYTES
         };
-        if !self.row.as_ref().is_some_and(fits) {
-            self.end_row()?;
+        match self.row.as_mut().filter(|row| fits(row)) {
+            Some(row) => {
+                row.n += positions;
+                row.bytes += chunk.bytes.len();
+                row.chunks.push(chunk);
+                self.head.log_end = self.head.log_end.plus(positions);
+                self.head.at = self.now;
+            }
+            None => {
+                self.end_row()?;
+                self.row = Some(begin_row(&mut self.head, kind, self.now, chunk));
+            }
         }
-        let row = self.row.get_or_insert_with(|| NewRow {
-            first: self.head.log_end.plus(1),
-            n: 0,
-            kind,
-            at: self.now,
-            chunks: Vec::new(),
-            // The form's version.
-            bytes: 1,
-        });
-        row.n += positions;
-        row.bytes += chunk.bytes.len();
-        row.chunks.push(chunk);
-        self.head.log_end = self.head.log_end.plus(positions);
-        self.head.at = self.now;
         Ok(())
     }
 
-    fn end_row(&mut self) -> Result<(), rusqlite::Error> {
+    fn end_row(&mut self) -> Result<(), Failure> {
         if let Some(row) = self.row.take() {
             self.log_bytes += row.bytes as u64;
-            log::append(self.db, &row)?;
+            self.tx.append(&row)?;
         }
         Ok(())
     }
+}
+
+/// The next row of a log, which begins with a chunk.
+fn begin_row<'a>(head: &mut Head, kind: InputKind, now: Timestamp, chunk: &'a Chunk) -> NewRow<'a> {
+    let (first, n) = (head.log_end.plus(1), u64::from(chunk.positions));
+    (head.log_end, head.at) = (head.log_end.plus(n), now);
+    // The form's version, and the chunk.
+    NewRow { first, n, kind, at: now, chunks: vec![chunk], bytes: 1 + chunk.bytes.len() }
 }

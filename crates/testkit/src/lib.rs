@@ -3,6 +3,7 @@
 pub mod bouncer;
 pub mod kafka;
 pub mod net;
+pub mod postgres;
 pub mod scene;
 
 use std::path::{Path, PathBuf};

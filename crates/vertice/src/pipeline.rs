@@ -231,6 +231,15 @@ impl Pipeline<'_> {
                         );
                     }
                 }
+                Err(AuditError::Away { path, what }) if !told => {
+                    told = true;
+                    tracing::warn!(
+                        what,
+                        "judging waits until {} can take what was decided: it can not be reached",
+                        path.display()
+                    );
+                }
+                Err(AuditError::Away { .. }) => {}
                 Err(error) => return Err(error).context("entering what was decided in the audit"),
             }
             self.rest(vertice_store::limits::DISK_FULL_PROBE, std::future::pending::<()>());
@@ -277,7 +286,7 @@ impl Pipeline<'_> {
         let position = Position(engine.next().0 - 1);
         match self.audit.as_mut().map_or(Ok(()), Audit::cover) {
             Ok(()) => {}
-            Err(error @ AuditError::NoSpace { .. }) => {
+            Err(error @ (AuditError::NoSpace { .. } | AuditError::Away { .. })) => {
                 tracing::warn!(%error, %position, "no snapshot was saved");
                 return Ok(engine.next());
             }

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::run::{command, run};
 
 /// A program, the package that has it, and what needs it. A test of a further program adds its line here.
-const NEEDED: [(&str, &str, &str); 10] = [
+const NEEDED: [(&str, &str, &str); 11] = [
     ("ip", "iproute2", "network namespaces"),
     ("nft", "nftables", "the firewall"),
     ("tcpdump", "tcpdump", "recordings"),
@@ -15,6 +15,7 @@ const NEEDED: [(&str, &str, &str); 10] = [
     ("java", "default-jre-headless", "Kafka"),
     ("mvn", "maven", "Kafka"),
     ("kcat", "kcat", "Kafka"),
+    ("pg_ctlcluster", "postgresql", "the store of many instances"),
     ("crowdsec-firewall-bouncer", "crowdsec-firewall-bouncer", "decisions"),
     ("prometheus", "prometheus", "metrics, dashboard and alerts"),
     ("promtool", "prometheus", "alerts"),

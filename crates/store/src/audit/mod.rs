@@ -19,6 +19,7 @@
 mod entry;
 mod format;
 mod key;
+mod rows;
 mod verify;
 mod writer;
 
@@ -27,7 +28,8 @@ use std::path::{Path, PathBuf};
 pub use entry::{Entry, Kind, Origin, entries};
 pub use format::{Digest, Hex, HexError, Line, PublicKey};
 pub use key::public_key;
-pub use verify::{Anchor, Tail, Trust, Verified, verify};
+pub(crate) use verify::seal_of;
+pub use verify::{Anchor, Tail, Trust, Verified, verify, verify_shard};
 pub use writer::Audit;
 
 #[cfg(doc)]
@@ -49,6 +51,14 @@ pub enum AuditError {
     NoSpace {
         /// The file.
         path: PathBuf,
+    },
+    /// The database can not be reached. Nothing of it counts, and trying again helps once it is back.
+    #[error("{}: {what}", path.display())]
+    Away {
+        /// Where it is.
+        path: PathBuf,
+        /// Why not.
+        what: String,
     },
     /// A file could not be made, read, written or synced. Of a write nobody knows what became of it, so the process
     /// must end.

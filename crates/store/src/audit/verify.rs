@@ -14,7 +14,9 @@ use super::format::{
     hash_part,
 };
 use super::key::is_signed;
+use super::rows::{self, Lines};
 use crate::limits;
+use crate::postgres::PostgresSettings;
 
 /// What is known from elsewhere, and so can not be forged with the file.
 #[derive(Clone, Copy, Debug, Default)]
@@ -85,11 +87,45 @@ impl Tail {
 pub fn verify<E: From<AuditError>>(
     path: &Path,
     trust: &Trust,
+    show: impl FnMut(&str) -> Result<(), E>,
+) -> Result<Verified, E> {
+    let (walk, seal) = begin(path, trust)?;
+    walked(walk, &seal, trust, show)
+}
+
+/// [`verify`] for the audit of a shard in PostgreSQL. Its lines are what the file would have.
+///
+/// # Errors
+/// As [`verify`].
+pub fn verify_shard<E: From<AuditError>>(
+    settings: &PostgresSettings,
+    shard: u32,
+    trust: &Trust,
+    show: impl FnMut(&str) -> Result<(), E>,
+) -> Result<Verified, E> {
+    let path = rows::path_of(settings, shard);
+    let (line, lines) = Lines::open(settings, shard)?;
+    // Whatever there is; a line behind what is sealed is a tail here too.
+    let (walk, seal) = begun(&path, (line, u64::MAX), Box::new(lines), trust)?;
+    walked(walk, &seal, trust, show)
+}
+
+/// The first line of a file that was verified.
+pub(crate) fn seal_of(path: &Path) -> Result<Vec<u8>, AuditError> {
+    let io = |source| AuditError::Io { doing: "reading", path: path.to_owned(), source };
+    let mut line = Vec::new();
+    File::open(path).map_err(io)?.take(SEAL_BYTES as u64).read_to_end(&mut line).map_err(io)?;
+    Ok(line)
+}
+
+fn walked<E: From<AuditError>>(
+    mut walk: Walk<'_>,
+    seal: &Seal,
+    trust: &Trust,
     mut show: impl FnMut(&str) -> Result<(), E>,
 ) -> Result<Verified, E> {
-    let (mut walk, seal) = begin(path, trust)?;
     while walk.at < seal.bytes {
-        walk.entry(&seal, trust)?;
+        walk.entry(seal, trust)?;
         show(walk.text()?.trim_end())?;
     }
     if (walk.entries, walk.before) != (seal.entries, seal.head) {
@@ -99,7 +135,7 @@ pub fn verify<E: From<AuditError>>(
     if let Some(anchor) = trust.anchor.filter(|a| a.entries > seal.entries) {
         let what =
             format!("it has {} entries and once had {} or more: it is an older copy", seal.entries, anchor.entries);
-        return Err(AuditError::Other { path: path.to_owned(), what }.into());
+        return Err(AuditError::Other { path: walk.path.to_owned(), what }.into());
     }
     let (entries, checkpoints, times) = (walk.entries, walk.checkpoints, walk.times);
     Ok(Verified {
@@ -110,7 +146,7 @@ pub fn verify<E: From<AuditError>>(
         head: seal.head,
         key: seal.key,
         times,
-        tail: walk.tail(&seal, trust)?,
+        tail: walk.tail(seal, trust)?,
     })
 }
 
@@ -127,6 +163,16 @@ fn begin<'a>(path: &'a Path, trust: &Trust) -> Result<(Walk<'a>, Seal), AuditErr
         rustix::fs::flock(&file, FlockOperation::Unlock).map_err(|e| io("unlocking")(e.into()))?;
     }
     read.map_err(io("reading"))?;
+    begun(path, (line, length), Box::new(file), trust)
+}
+
+/// The walk over what comes behind a seal, of something that has so many bytes.
+fn begun<'a>(
+    path: &'a Path,
+    (line, length): (Vec<u8>, u64),
+    file: Box<dyn Read>,
+    trust: &Trust,
+) -> Result<(Walk<'a>, Seal), AuditError> {
     let mut walk = Walk {
         path,
         file: BufReader::with_capacity(limits::AUDIT_READ_BYTES, file).take(length.saturating_sub(SEAL_BYTES as u64)),
@@ -153,7 +199,7 @@ fn begin<'a>(path: &'a Path, trust: &Trust) -> Result<(Walk<'a>, Seal), AuditErr
 /// How far a file was read.
 struct Walk<'a> {
     path: &'a Path,
-    file: std::io::Take<BufReader<File>>,
+    file: std::io::Take<BufReader<Box<dyn Read>>>,
     length: u64,
     at: u64,
     line: Vec<u8>,
@@ -241,11 +287,21 @@ impl Walk<'_> {
         let mut tail = Tail::default();
         while self.at < self.length {
             let start = self.at;
+            if self
+                .file
+                .fill_buf()
+                .map_err(|source| AuditError::Io { doing: "reading", path: self.path.to_owned(), source })?
+                .is_empty()
+            {
+                break;
+            }
             match self.entry(seal, trust) {
                 Ok(()) => tail.entries += 1,
-                Err(error @ (AuditError::Io { .. } | AuditError::NoSpace { .. })) => return Err(error),
+                Err(error @ (AuditError::Io { .. } | AuditError::NoSpace { .. } | AuditError::Away { .. })) => {
+                    return Err(error);
+                }
                 Err(AuditError::Broken { .. } | AuditError::Other { .. }) => {
-                    tail.bytes = self.length - start;
+                    tail.bytes = self.length.saturating_sub(start);
                     break;
                 }
             }

@@ -3,31 +3,9 @@
 use rusqlite::{Connection, OptionalExtension};
 use vertice_model::{Position, Timestamp};
 
-use super::{Place, digest, signed};
+use super::{Place, signed};
 use crate::error::ReadError;
-
-/// How far everything has come.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(crate) struct Head {
-    /// How many transactions were committed.
-    pub(crate) commits: u64,
-    /// The last position of the log; 0 when it is empty.
-    pub(crate) log_end: Position,
-    /// When the last row of the log was accepted.
-    pub(crate) at: Timestamp,
-    /// Up to where the log was judged and its effects were projected.
-    pub(crate) judged: Position,
-    /// Whether the store was closed, and not merely left.
-    pub(crate) clean: bool,
-}
-
-impl Head {
-    fn checksum(&self) -> i64 {
-        let numbers = [self.commits, self.log_end.0, self.at.as_micros() as u64, self.judged.0, u64::from(self.clean)];
-        let bytes: Vec<u8> = numbers.iter().flat_map(|n| n.to_le_bytes()).collect();
-        digest(&[b"head", &bytes])
-    }
-}
+use crate::head::Head;
 
 /// Writes it.
 pub(crate) fn write(db: &Connection, head: &Head) -> Result<(), rusqlite::Error> {

@@ -3,9 +3,9 @@
 use rusqlite::{Connection, OptionalExtension};
 use vertice_model::{Position, Timestamp};
 
-use super::{Place, digest, signed};
+use super::{Place, signed};
 use crate::error::ReadError;
-use crate::{Accepted, ApiKey, Cursor, Idempotency, Remembered, limits};
+use crate::{Accepted, ApiKey, Cursor, Idempotency, Remembered, limits, sums};
 
 type Sql<T> = Result<T, rusqlite::Error>;
 
@@ -22,22 +22,14 @@ fn one<T>(
         .map_err(|e| place.error("reading what was kept", "a row", e))
 }
 
-fn unless_damaged<T>(value: T, ok: bool, place: Place<'_>, name: impl Into<String>) -> Result<T, ReadError> {
-    if ok { Ok(value) } else { Err(place.damage(name, "its checksum is wrong").into()) }
-}
-
 /// Moves a source's cursor.
 pub(crate) fn set_cursor(db: &Connection, cursor: &Cursor) -> Sql<()> {
     db.prepare_cached("INSERT OR REPLACE INTO cursor (source, value, checksum) VALUES (?, ?, ?)")?.execute((
         &cursor.source,
         &cursor.value,
-        pair(b"cursor", &cursor.source, &cursor.value),
+        sums::pair(b"cursor", &cursor.source, &cursor.value),
     ))?;
     Ok(())
-}
-
-fn pair(table: &[u8], key: &str, value: &[u8]) -> i64 {
-    digest(&[table, key.as_bytes(), value])
 }
 
 /// A source's cursor.
@@ -46,8 +38,8 @@ pub(crate) fn cursor(db: &Connection, place: Place<'_>, source: &str) -> Result<
         Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, i64>(1)?))
     })?;
     let Some((value, sum)) = found else { return Ok(None) };
-    let ok = pair(b"cursor", source, &value) == sum;
-    unless_damaged(Some(value), ok, place, source)
+    let ok = sums::pair(b"cursor", source, &value) == sum;
+    place.unless_damaged(Some(value), ok, source)
 }
 
 /// Changes a setting.
@@ -55,7 +47,7 @@ pub(crate) fn set_meta(db: &Connection, key: &str, value: &str) -> Sql<bool> {
     db.prepare_cached("INSERT OR REPLACE INTO meta (key, value, checksum) VALUES (?, ?, ?)")?.execute((
         key,
         value,
-        pair(b"meta", key, value.as_bytes()),
+        sums::pair(b"meta", key, value.as_bytes()),
     ))?;
     Ok(true)
 }
@@ -66,14 +58,8 @@ pub(crate) fn meta(db: &Connection, place: Place<'_>, key: &str) -> Result<Optio
         Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?))
     })?;
     let Some((value, sum)) = found else { return Ok(None) };
-    let ok = pair(b"meta", key, value.as_bytes()) == sum;
-    unless_damaged(Some(value), ok, place, key)
-}
-
-fn idempotency_sum(key: &[u8], accepted: &Accepted, answer: &[u8]) -> i64 {
-    let numbers = [accepted.first.0, accepted.count, accepted.at.as_micros() as u64];
-    let bytes: Vec<u8> = numbers.iter().flat_map(|n| n.to_le_bytes()).collect();
-    digest(&[b"idempotency", key, &bytes, answer])
+    let ok = sums::pair(b"meta", key, value.as_bytes()) == sum;
+    place.unless_damaged(Some(value), ok, key)
 }
 
 /// Remembers what was answered, and forgets what is too old or too much.
@@ -89,7 +75,7 @@ pub(crate) fn remember(db: &Connection, idempotency: &Idempotency, accepted: &Ac
         signed(accepted.count),
         us,
         &idempotency.answer,
-        idempotency_sum(&idempotency.key, accepted, &idempotency.answer),
+        sums::idempotency(&idempotency.key, accepted, &idempotency.answer),
     ))?;
     // Rows are numbered as they come, so what lies that far back is too much.
     let row = db.last_insert_rowid() - signed(limits::IDEMPOTENCY_KEYS_MAX);
@@ -116,20 +102,16 @@ pub(crate) fn remembered(
         Ok((Remembered { accepted, answer: row.get(3)? }, row.get::<_, i64>(4)?))
     })?;
     let Some((found, sum)) = found else { return Ok(None) };
-    let ok = idempotency_sum(key, &found.accepted, &found.answer) == sum;
+    let ok = sums::idempotency(key, &found.accepted, &found.answer) == sum;
     let fresh = now.micros_since(found.accepted.at) <= limits::IDEMPOTENCY_US as u64;
-    unless_damaged(fresh.then_some(found), ok, place, "a key")
-}
-
-fn api_key_sum(name: &str, hash: &[u8], created_us: i64) -> i64 {
-    digest(&[b"api_key", name.as_bytes(), hash, &created_us.to_le_bytes()])
+    place.unless_damaged(fresh.then_some(found), ok, "a key")
 }
 
 /// Adds an API key; false if there is one of that name.
 pub(crate) fn add_api_key(db: &Connection, name: &str, hash: &[u8; 32], now: Timestamp) -> Sql<bool> {
     let us = now.as_micros();
     let sql = "INSERT OR IGNORE INTO api_key (name, hash, created_us, checksum) VALUES (?, ?, ?, ?)";
-    Ok(db.prepare_cached(sql)?.execute((name, hash, us, api_key_sum(name, hash, us)))? > 0)
+    Ok(db.prepare_cached(sql)?.execute((name, hash, us, sums::api_key(name, hash, now)))? > 0)
 }
 
 /// Removes an API key; false if there is none of that name.
@@ -151,21 +133,17 @@ pub(crate) fn api_keys(db: &Connection, place: Place<'_>) -> Result<Vec<ApiKey>,
     let mut keys = Vec::new();
     for row in rows {
         let (key, sum) = row.map_err(error)?;
-        let ok = api_key_sum(&key.name, &key.hash, key.created.as_micros()) == sum;
+        let ok = sums::api_key(&key.name, &key.hash, key.created) == sum;
         let name = key.name.clone();
-        keys.push(unless_damaged(key, ok, place, name)?);
+        keys.push(place.unless_damaged(key, ok, name)?);
     }
     Ok(keys)
-}
-
-fn snapshot_sum(position: Position, version: u32, blob: &[u8]) -> i64 {
-    digest(&[b"snapshot", &position.0.to_le_bytes(), &version.to_le_bytes(), blob])
 }
 
 /// Keeps a snapshot, and of the older ones as many as are kept.
 pub(crate) fn save_snapshot(db: &Connection, position: Position, version: u32, blob: &[u8]) -> Sql<bool> {
     db.prepare_cached("INSERT OR REPLACE INTO snapshot (position, version, checksum, blob) VALUES (?, ?, ?, ?)")?
-        .execute((signed(position.0), version, snapshot_sum(position, version, blob), blob))?;
+        .execute((signed(position.0), version, sums::snapshot(position, version, blob), blob))?;
     db.prepare_cached(
         "DELETE FROM snapshot WHERE position NOT IN (SELECT position FROM snapshot ORDER BY position DESC LIMIT ?)",
     )?
@@ -194,8 +172,8 @@ pub(crate) fn snapshot(
             s.query_row([position.0 as i64], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?)))
         })
         .map_err(|e| place.error("reading a snapshot", name.clone(), e))?;
-    let ok = snapshot_sum(position, version, &found.1) == found.0;
-    unless_damaged(found.1, ok, place, name)
+    let ok = sums::snapshot(position, version, &found.1) == found.0;
+    place.unless_damaged(found.1, ok, name)
 }
 
 /// Reads everything here once, for the sake of its checksum.

@@ -3,55 +3,32 @@
 pub(crate) mod head;
 pub(crate) mod keep;
 pub(crate) mod log;
+pub(crate) mod opening;
+pub(crate) mod reading;
 pub(crate) mod records;
 pub(crate) mod schema;
 pub(crate) mod verify;
+pub(crate) mod writing;
 
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags};
 
-use crate::error::{Damage, OpenError, ReadError, is_damage};
+use crate::error::{OpenError, ReadError, is_damage};
 use crate::limits;
+pub(crate) use crate::place::Place;
+pub(crate) use crate::sums::signed;
 
 /// The database's name in the data directory.
 pub(crate) const FILE: &str = "vertice.db";
 
-/// The first eight bytes of BLAKE3 over the parts, each with its length before it.
-pub(crate) fn digest(parts: &[&[u8]]) -> i64 {
-    let mut hasher = blake3::Hasher::new();
-    for part in parts {
-        hasher.update(&(part.len() as u64).to_le_bytes());
-        hasher.update(part);
-    }
-    let mut first = [0; 8];
-    first.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
-    i64::from_le_bytes(first)
-}
-
-/// As SQLite keeps it. Positions are counted from 1 and can not reach its limit of 2^63.
-pub(crate) fn signed(n: u64) -> i64 {
-    i64::try_from(n).expect("a count of what was really written stays below 2^63")
-}
-
-/// A place in the database, for saying where something went wrong.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Place<'a> {
-    pub(crate) file: &'a Path,
-    pub(crate) table: &'static str,
-}
-
 impl Place<'_> {
-    pub(crate) fn damage(self, place: impl Into<String>, what: impl Into<String>) -> Damage {
-        Damage { file: self.file.to_owned(), table: self.table, place: place.into(), what: what.into() }
-    }
-
     /// What an error of the database means while reading here.
     pub(crate) fn error(self, doing: &'static str, place: impl Into<String>, source: rusqlite::Error) -> ReadError {
         if is_damage(&source) {
             ReadError::Damaged(self.damage(place, source.to_string()))
         } else {
-            ReadError::Database { doing, source }
+            ReadError::Database { doing, source: source.into() }
         }
     }
 }
@@ -98,7 +75,7 @@ pub(crate) fn open_error(file: &Path, doing: &'static str, source: rusqlite::Err
         let place = Place { file, table: "the whole file" };
         return OpenError::Damaged(place.damage("while it was opened", source.to_string()));
     }
-    OpenError::Database { doing, path: file.to_owned(), source }
+    OpenError::Database { doing, path: file.to_owned(), source: source.into() }
 }
 
 /// The database's path in a data directory.

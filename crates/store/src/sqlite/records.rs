@@ -1,38 +1,27 @@
 //! The read model.
 
-use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params_from_iter};
+use rusqlite::types::ToSqlOutput;
+use rusqlite::{Connection, OptionalExtension, Row as SqlRow, ToSql, params_from_iter};
 use vertice_model::{EffectId, Position, Severity, Timestamp};
 
-use super::{Place, digest, signed};
+use super::{Place, signed};
 use crate::error::{FindError, ReadError};
 use crate::limits;
+use crate::query::{self, Conditions, Scope, Value};
 use crate::record::{RecordKind, RecordRow};
-use crate::{Filter, Page, StoredRecord};
+use crate::{Filter, Page, StoredRecord, sums};
+
+impl ToSql for Value {
+    fn to_sql(&self) -> Result<ToSqlOutput<'_>, rusqlite::Error> {
+        match self {
+            Value::Number(number) => number.to_sql(),
+            Value::Text(text) => text.to_sql(),
+        }
+    }
+}
 
 /// The columns of a record that its checksum covers.
 const COLUMNS: &str = "kind, key, position, idx, severity, state, rule_id, threat_id, at_us, checksum, json";
-
-fn checksum(row: &RecordRow, state: &str) -> i64 {
-    let numbers = [
-        row.kind.code(),
-        signed(row.effect.position.0),
-        i64::from(row.effect.index),
-        row.severity as i64,
-        row.at.as_micros(),
-    ];
-    let bytes: Vec<u8> = numbers.iter().flat_map(|n| n.to_le_bytes()).collect();
-    let text = |t: &Option<String>| t.clone().unwrap_or_default();
-    digest(&[
-        b"record",
-        &bytes,
-        row.key.as_bytes(),
-        state.as_bytes(),
-        text(&row.rule_id).as_bytes(),
-        text(&row.threat_id).as_bytes(),
-        row.json.as_bytes(),
-    ])
-}
 
 /// Projects a record. Doing it again changes nothing.
 pub(crate) fn project(db: &Connection, row: &RecordRow) -> Result<(), rusqlite::Error> {
@@ -57,7 +46,7 @@ pub(crate) fn project(db: &Connection, row: &RecordRow) -> Result<(), rusqlite::
         &row.rule_id,
         &row.threat_id,
         row.at.as_micros(),
-        checksum(row, row.state),
+        sums::record(row, row.state),
         &row.json,
     ))?;
     if changed > 0 {
@@ -70,57 +59,6 @@ pub(crate) fn project(db: &Connection, row: &RecordRow) -> Result<(), rusqlite::
     Ok(())
 }
 
-/// Conditions of a query and what they are compared with.
-struct Conditions {
-    sql: String,
-    values: Vec<Value>,
-}
-
-impl Conditions {
-    fn of(kind: Option<RecordKind>, filter: &Filter) -> Conditions {
-        let mut c = Conditions { sql: "1".to_owned(), values: Vec::new() };
-        if let Some(kind) = kind {
-            c.and("kind = ?", kind.code());
-        }
-        if let Some(severity) = filter.severity_min {
-            c.and("severity >= ?", severity as i64);
-        }
-        if let Some(state) = &filter.state {
-            c.and("state = ?", state.clone());
-        }
-        if let Some(rule) = &filter.rule_id {
-            c.and("rule_id = ?", rule.clone());
-        }
-        if let Some(threat) = &filter.threat_id {
-            c.and("threat_id = ?", threat.to_string());
-        }
-        if let Some(since) = filter.since {
-            c.and("at_us >= ?", since.as_micros());
-        }
-        if let Some(entity) = &filter.entity {
-            let entity = entity.to_lowercase();
-            c.and(
-                "EXISTS (SELECT 1 FROM about a WHERE a.entity = ? AND a.kind = record.kind AND a.key = record.key)",
-                entity,
-            );
-        }
-        c
-    }
-
-    fn and(&mut self, condition: &str, value: impl Into<Value>) {
-        self.sql.push_str(" AND ");
-        self.sql.push_str(condition);
-        self.values.push(value.into());
-    }
-
-    fn beyond(&mut self, after: EffectId, descending: bool) {
-        self.sql.push_str(if descending { " AND (position, idx) < (?, ?)" } else { " AND (position, idx) > (?, ?)" });
-        // A cursor comes from outside; beyond what SQLite can count there is nothing.
-        self.values.push(i64::try_from(after.position.0).unwrap_or(i64::MAX).into());
-        self.values.push(i64::from(after.index).into());
-    }
-}
-
 /// The records of a kind, or of all, in the order of their effects.
 pub(crate) fn list(
     db: &Connection,
@@ -129,17 +67,8 @@ pub(crate) fn list(
     filter: &Filter,
     page: Page,
 ) -> Result<Vec<StoredRecord>, ReadError> {
-    let mut conditions = Conditions::of(kind, filter);
-    if let Some(after) = page.after {
-        conditions.beyond(after, page.descending);
-    }
-    let direction = if page.descending { "DESC" } else { "ASC" };
-    let sql = format!(
-        "SELECT {COLUMNS} FROM record WHERE {} ORDER BY position {direction}, idx {direction} LIMIT {}",
-        conditions.sql,
-        page.limit.min(limits::PAGE_ROWS_MAX),
-    );
-    select(db, place, &sql, conditions.values)
+    let (from, values) = query::list(Scope::File, kind, filter, page);
+    select(db, place, &format!("SELECT {COLUMNS} FROM {from}"), values)
 }
 
 /// The records of a kind in a state that are about an entity, by their id.
@@ -156,7 +85,12 @@ pub(crate) fn about(
                FROM about a CROSS JOIN record r ON r.kind = a.kind AND r.key = a.key
                WHERE a.entity = ? AND a.kind = ? AND r.state = ? ORDER BY a.key LIMIT ?";
     let limit = signed(limits::PAGE_ROWS_MAX as u64);
-    let values = vec![entity.to_lowercase().into(), kind.code().into(), state.to_owned().into(), limit.into()];
+    let values = vec![
+        Value::Text(entity.to_lowercase()),
+        Value::Number(kind.code()),
+        Value::Text(state.to_owned()),
+        Value::Number(limit),
+    ];
     select(db, place, sql, values)
 }
 
@@ -197,15 +131,12 @@ fn checked(row: &SqlRow<'_>, place: Place<'_>, at: impl Fn() -> String) -> Resul
         Ok((found, row.get(5)?, row.get(9)?))
     };
     let (row, state, stored) = parts().map_err(|e| place.error("reading records", at(), e))?;
-    if checksum(&row, &state) != stored {
-        return Err(place.damage(format!("{} {}", row.kind.as_str(), row.key), "its checksum is wrong").into());
-    }
-    Ok(StoredRecord { shard: 0, effect: row.effect, kind: row.kind, key: row.key, json: row.json })
+    query::checked(row, &state, stored, place)
 }
 
 /// How many records of a kind a filter finds.
 pub(crate) fn count(db: &Connection, place: Place<'_>, kind: RecordKind, filter: &Filter) -> Result<u64, ReadError> {
-    let conditions = Conditions::of(Some(kind), filter);
+    let conditions = Conditions::of(Scope::File, Some(kind), filter);
     let sql = format!("SELECT count(*) FROM record WHERE {}", conditions.sql);
     db.prepare_cached(&sql)
         .and_then(|mut s| s.query_row(params_from_iter(conditions.values), |row| row.get::<_, i64>(0)))
@@ -220,27 +151,9 @@ pub(crate) fn find(
     kind: RecordKind,
     prefix: &str,
 ) -> Result<StoredRecord, FindError> {
-    let by = |condition: &str, limit: usize, values: Vec<Value>| {
-        let sql = format!("SELECT {COLUMNS} FROM record WHERE kind = ? AND {condition} ORDER BY key LIMIT {limit}");
-        select(db, place, &sql, values)
-    };
-    let code = Value::from(kind.code());
-    let prefix = prefix.to_ascii_lowercase();
-    let exact = by("key = ?", 1, vec![code.clone(), prefix.clone().into()])?;
-    if let Some(record) = exact.into_iter().next() {
-        return Ok(record);
-    }
-    if prefix.chars().count() < limits::PREFIX_CHARS_MIN {
-        return Err(FindError::TooShort { prefix, min: limits::PREFIX_CHARS_MIN });
-    }
-    let end = format!("{prefix}\u{10ffff}");
-    let values = vec![code, prefix.clone().into(), end.into()];
-    let mut found = by("key >= ? AND key < ?", limits::CANDIDATES_MAX, values)?;
-    match found.len() {
-        0 => Err(FindError::NotFound { kind: kind.as_str(), prefix }),
-        1 => Ok(found.swap_remove(0)),
-        _ => Err(FindError::Ambiguous { prefix, candidates: found.into_iter().map(|r| r.key).collect() }),
-    }
+    query::find(Scope::File, kind, prefix, |from, values| {
+        select(db, place, &format!("SELECT {COLUMNS} FROM {from}"), values)
+    })
 }
 
 /// The id of the latest effect that was projected.

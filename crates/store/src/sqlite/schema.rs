@@ -6,6 +6,7 @@ use rusqlite::Connection;
 
 use super::{Place, head, open_error};
 use crate::error::OpenError;
+use crate::head::Head;
 
 /// The version of the tables here. A program that finds another one stops.
 pub(crate) const VERSION: i64 = 1;
@@ -139,6 +140,6 @@ fn make(db: &Connection) -> Result<(), rusqlite::Error> {
     tx.execute_batch(TABLES)?;
     tx.pragma_update(None, "user_version", VERSION)?;
     tx.pragma_update(None, "application_id", APPLICATION)?;
-    head::write(&tx, &head::Head::default())?;
+    head::write(&tx, &Head::default())?;
     tx.commit()
 }

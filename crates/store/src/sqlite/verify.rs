@@ -4,6 +4,7 @@ use rusqlite::Connection;
 
 use super::{Place, keep, log, records};
 use crate::error::{Damage, ReadError};
+use crate::head::Head;
 use crate::{Filter, Page, limits};
 
 /// Asks SQLite whether the structure of the file is whole; `thorough` compares every index too.
@@ -17,7 +18,7 @@ pub(crate) fn structure(db: &Connection, place: Place<'_>, thorough: bool) -> Re
 }
 
 /// The log's rows must reach exactly as far as the head says.
-pub(crate) fn ends(db: &Connection, file: &std::path::Path, head: &super::head::Head) -> Result<(), ReadError> {
+pub(crate) fn ends(db: &Connection, file: &std::path::Path, head: &Head) -> Result<(), ReadError> {
     let place = Place { file, table: "log" };
     let last = log::last_position(db, place)?;
     if last == head.log_end {
@@ -28,11 +29,7 @@ pub(crate) fn ends(db: &Connection, file: &std::path::Path, head: &super::head::
 }
 
 /// Compares every checksum; how many inputs and records there are.
-pub(crate) fn contents(
-    db: &Connection,
-    file: &std::path::Path,
-    head: &super::head::Head,
-) -> Result<(u64, u64), ReadError> {
+pub(crate) fn contents(db: &Connection, file: &std::path::Path, head: &Head) -> Result<(u64, u64), ReadError> {
     let place = Place { file, table: "log" };
     let mut next = vertice_model::Position(1);
     while next <= head.log_end {

@@ -13,9 +13,9 @@ use vertice_store::{
 use crate::fixture::{clock_at, detection, effect, event, numbered, open, open_with, refused, threat};
 
 /// Everything that a store holds, as text.
-type Everything = Vec<String>;
+pub type Everything = Vec<String>;
 
-fn fill(store: &Store) {
+pub fn fill(store: &Store) {
     for n in 0..12 {
         // Text that does not compress, so that most bytes of the file matter.
         let word = |w: u64| format!("{:016x}", w.wrapping_mul(0x9e37_79b9_7f4a_7c15));
@@ -55,7 +55,7 @@ fn read_log(store: &Store) -> Result<Everything, ReadError> {
     }
 }
 
-fn read_everything(store: &Store) -> Result<Everything, ReadError> {
+pub fn read_everything(store: &Store) -> Result<Everything, ReadError> {
     let mut all = read_log(store)?;
     let page = Page { limit: 1_000, ..Page::default() };
     for kind in RecordKind::ALL {

@@ -9,7 +9,8 @@ use vertice_model::{
     Confidence, Detection, DetectionId, EffectId, Entity, EventId, Position, RawEvent, Severity, Threat, ThreatId,
     ThreatState, Timestamp,
 };
-use vertice_store::{Clock, Options, Store, Submission};
+use vertice_store::{Clock, Options, PostgresSettings, Store, Submission};
+use vertice_testkit::postgres::Postgres;
 
 /// Opens a store whose clock stands still.
 pub fn open(dir: &Path) -> Store {
@@ -18,6 +19,12 @@ pub fn open(dir: &Path) -> Store {
 
 pub fn open_with(dir: &Path, options: Options) -> Store {
     Store::open(dir, clock_at(1_000_000), options).expect("the store opens")
+}
+
+/// How to come to a database of a server.
+pub fn settings(server: &Postgres, database: &str, key_dir: &Path) -> PostgresSettings {
+    let socket = server.socket().to_str().expect("a path of a test");
+    PostgresSettings::from_parts((socket, server.port()), database, ("vertice", None), key_dir)
 }
 
 pub fn clock_at(us: i64) -> Clock {

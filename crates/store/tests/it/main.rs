@@ -4,9 +4,14 @@
 mod audit;
 #[cfg(test)]
 mod audit_forgery;
+#[cfg(test)]
 mod conformance;
 mod crash;
 mod damage;
 mod disk_full;
 mod fixture;
+#[cfg(test)]
+mod moving;
+#[cfg(test)]
+mod postgres;
 mod writing;

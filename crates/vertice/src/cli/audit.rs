@@ -10,9 +10,11 @@ use anyhow::Result;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use vertice_model::Timestamp;
+use vertice_store::PostgresSettings;
 use vertice_store::audit::{self, Anchor, AuditError, Digest, Line, PublicKey, Tail, Trust, Verified};
 
 use super::failure::Failure;
+use super::migrate::Database;
 use super::output::{Format, Out, Table, Tint};
 use super::records::{facts, short, short_time, state, text, words};
 use crate::config::Config;
@@ -30,6 +32,7 @@ Examples:
   vertice audit verify
   vertice audit verify evidence/audit.ndjson --signed-by 3d40…660c
   vertice audit verify --at-least 1234 --head 9b1c…04fe     it once was this; it must go on from there
+  vertice audit verify --shard 3                            of a shard in PostgreSQL, which DATABASE_URL names
 
 Of a FILE without --signed-by the file's own key is believed, which finds accidents and whoever has not thought of it.
 Keep the key that `vertice audit key` shows, and what this prints, where the machine can not change them.
@@ -58,6 +61,11 @@ pub struct Known {
     /// The file, or the directory that it lies in; without it, the configured data directory, and its key
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
+    /// The audit of this shard in PostgreSQL, in place of a file
+    #[arg(long, value_name = "N", conflicts_with = "file")]
+    shard: Option<u32>,
+    #[command(flatten)]
+    database: Database,
     /// Believe only this key
     #[arg(long, value_name = "PUBLIC_KEY")]
     signed_by: Option<PublicKey>,
@@ -105,9 +113,11 @@ pub fn run(verb: Verb, load: impl FnOnce() -> Result<Config>, out: &mut Out) -> 
     }
 }
 
-/// Where a file is, and what is trusted of it.
+/// Where an audit is, and what is trusted of it.
 struct Place {
     file: PathBuf,
+    /// Where it is a shard's, and no file.
+    shard: Option<(PostgresSettings, u32)>,
     trust: Trust,
     /// Where the key comes from, in words.
     believed: &'static str,
@@ -116,6 +126,15 @@ struct Place {
 impl Known {
     fn place(&self, load: impl FnOnce() -> Result<Config>) -> Result<Place> {
         let anchor = self.at_least.map(|entries| Anchor { entries, head: self.head });
+        if let Some(shard) = self.shard {
+            let dir = load()?.data.dir;
+            let settings = self.database.settings(&dir)?;
+            let own = audit::public_key(&dir).map_err(failed)?;
+            let believed = believed(self.signed_by, own, "of the audit itself");
+            let file = format!("shard {shard}").into();
+            let trust = Trust { key: self.signed_by.or(own), anchor };
+            return Ok(Place { file, shard: Some((settings, shard)), trust, believed });
+        }
         let (file, own) = match &self.file {
             Some(dir) if dir.is_dir() => (audit::file_of(dir), None),
             Some(file) => (file.clone(), None),
@@ -124,26 +143,40 @@ impl Known {
                 (audit::file_of(&dir), audit::public_key(&dir).map_err(failed)?)
             }
         };
-        let believed = match (self.signed_by, own) {
-            (Some(_), _) => "given",
-            (None, Some(_)) => "of the data directory",
-            (None, None) => "of the file itself",
-        };
-        Ok(Place { file, trust: Trust { key: self.signed_by.or(own), anchor }, believed })
+        let believed = believed(self.signed_by, own, "of the file itself");
+        Ok(Place { file, shard: None, trust: Trust { key: self.signed_by.or(own), anchor }, believed })
+    }
+}
+
+/// Where the key comes from, in words.
+fn believed(given: Option<PublicKey>, own: Option<PublicKey>, neither: &'static str) -> &'static str {
+    match (given, own) {
+        (Some(_), _) => "given",
+        (None, Some(_)) => "of the data directory",
+        (None, None) => neither,
+    }
+}
+
+impl Place {
+    fn verify<E: From<AuditError>>(&self, show: impl FnMut(&str) -> Result<(), E>) -> Result<Verified, E> {
+        match &self.shard {
+            Some((settings, shard)) => audit::verify_shard(settings, *shard, &self.trust, show),
+            None => audit::verify(&self.file, &self.trust, show),
+        }
     }
 }
 
 fn verify(known: &Known, load: impl FnOnce() -> Result<Config>, out: &mut Out) -> Result<()> {
-    let Place { file, trust, believed } = known.place(load)?;
-    let found = audit::verify(&file, &trust, |_| Ok(())).map_err(|error: AuditError| {
+    let place = known.place(load)?;
+    let found = place.verify(|_| Ok(())).map_err(|error: AuditError| {
         let told = if out.format == Format::Table { Ok(()) } else { out.json(&broken(&error)) };
         told.err().unwrap_or_else(|| failed(error))
     })?;
     match out.format {
-        Format::Json | Format::Ndjson => out.json(&whole(&found, believed))?,
-        Format::Table => print(&found, believed, out)?,
+        Format::Json | Format::Ndjson => out.json(&whole(&found, place.believed))?,
+        Format::Table => print(&found, place.believed, out)?,
     }
-    sealed(&file, found.tail)
+    sealed(&place.file, found.tail)
 }
 
 /// An error when something comes after what is sealed.
@@ -171,7 +204,7 @@ fn failed(error: AuditError) -> anyhow::Error {
             Failure::NotFound(format!("there is no audit {}; `vertice up` makes it", path.display())).into()
         }
         AuditError::Broken { .. } | AuditError::Other { .. } => Failure::Audit(error.to_string()).into(),
-        AuditError::Io { .. } | AuditError::NoSpace { .. } => error.into(),
+        AuditError::Io { .. } | AuditError::NoSpace { .. } | AuditError::Away { .. } => error.into(),
     }
 }
 
@@ -187,7 +220,9 @@ fn whole(found: &Verified, believed: &str) -> Value {
 fn broken(error: &AuditError) -> Value {
     let (line, signed) = match error {
         AuditError::Broken { line, signed, .. } => (Some(line), Some(signed)),
-        AuditError::Io { .. } | AuditError::NoSpace { .. } | AuditError::Other { .. } => (None, None),
+        AuditError::Io { .. } | AuditError::NoSpace { .. } | AuditError::Away { .. } | AuditError::Other { .. } => {
+            (None, None)
+        }
     };
     json!({"whole": false, "reason": error.to_string(), "line": line, "signed": signed})
 }
@@ -267,14 +302,14 @@ impl Export {
     /// The file, once it is known to be whole: nothing is printed of another.
     fn verified(&self, load: impl FnOnce() -> Result<Config>) -> Result<Place> {
         let place = self.known.place(load)?;
-        audit::verify(&place.file, &place.trust, |_| Ok::<_, AuditError>(())).map_err(failed)?;
+        place.verify(|_| Ok::<_, AuditError>(())).map_err(failed)?;
         Ok(place)
     }
 
     /// Shows what is selected.
     fn each(self, verified: &Place, mut show: impl FnMut(&str, &Line<'_, Value>) -> Result<()>) -> Result<Tail> {
         let mut selection = Selection { asked: self, ids: BTreeSet::new() };
-        let found = audit::verify(&verified.file, &verified.trust, |text| {
+        let found = verified.verify(|text| {
             let line: Line<'_, Value> = serde_json::from_str(text)?;
             if selection.takes(&line)? { show(text, &line) } else { Ok(()) }
         });
@@ -375,7 +410,14 @@ mod tests {
     #[test]
     fn what_belongs_to_what_was_selected_is_selected() {
         let export = |threat: Option<&str>, entity: Option<&str>, since: Option<&str>| Export {
-            known: Known { file: None, signed_by: None, at_least: None, head: None },
+            known: Known {
+                file: None,
+                shard: None,
+                database: Database::default(),
+                signed_by: None,
+                at_least: None,
+                head: None,
+            },
             since: since.map(|s| s.parse().unwrap()),
             until: None,
             threat: threat.map(str::to_owned),

@@ -200,7 +200,7 @@ fn store(dir: &Path) -> Vec<Finding> {
             found
         }
         Err(e @ OpenError::InUse { .. }) => vec![Finding::ok(ABOUT, e.to_string())],
-        Err(e @ (OpenError::Io { .. } | OpenError::Database { .. })) => {
+        Err(e @ (OpenError::Io { .. } | OpenError::Database { .. } | OpenError::Server { .. })) => {
             vec![Finding::fail(ABOUT, e.to_string(), "see whether this user may read and write it")]
         }
         Err(e @ OpenError::Schema { .. }) => vec![Finding::fail(ABOUT, e.to_string(), "run the version that wrote it")],

@@ -20,6 +20,7 @@ mod health;
 mod inject;
 mod keys;
 mod mappings;
+mod migrate;
 mod output;
 mod playbooks;
 mod record;
@@ -191,6 +192,8 @@ enum Ask {
     /// What was decided and done, in a file that proves itself; needs no server
     #[command(subcommand)]
     Audit(audit::Verb),
+    /// Move the data directory to PostgreSQL, where many instances share it
+    Migrate(migrate::Arguments),
     /// Whether everything is in order, and what to do where it is not
     Doctor,
     /// Print the OpenAPI document of the API
@@ -313,6 +316,7 @@ impl Global {
             Ask::Mappings(verb) => mappings::run(verb, &client, clock::wall(), out),
             Ask::Config(verb) => config::run(verb, self.config.as_deref(), || self.configuration(), out),
             Ask::Audit(verb) => audit::run(verb, || self.configuration(), out),
+            Ask::Migrate(arguments) => migrate::run(arguments, || self.configuration(), out),
             Ask::Doctor => doctor::run(|| self.configuration(), &client, out),
             Ask::Openapi => out.text(&vertice_api::openapi()),
             Ask::Status => server::status(&client, out),

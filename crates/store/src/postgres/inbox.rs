@@ -1,0 +1,155 @@
+//! What others leave for a shard, and how its owner notices.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use postgres::Error;
+use postgres::fallible_iterator::FallibleIterator as _;
+
+use super::session::Session;
+use super::settings::PostgresSettings;
+use super::writing::Pause;
+use crate::chunk::{Row, VERSION};
+use crate::database::{Failure, Letter};
+use crate::error::Stopped;
+use crate::queue::{Append, InputKind, Queue};
+use crate::sums::{digest, signed};
+use crate::{Accepted, Cursor, Idempotency, limits};
+
+/// Who is told that something was left; the payload is the number of the shard.
+const CHANNEL: &str = "vertice_inbox";
+
+/// Something that was left, as it lies there.
+pub(crate) struct Sealed {
+    number: i64,
+    kind: i64,
+    blob: Vec<u8>,
+    beside: Vec<u8>,
+    checksum: i64,
+}
+
+/// What comes with an input.
+type Beside = (Vec<(String, Vec<u8>)>, Option<([u8; 32], Vec<u8>)>);
+
+fn checksum(kind: i64, blob: &[u8], beside: &[u8]) -> i64 {
+    digest(&[b"inbox", &kind.to_le_bytes(), blob, beside])
+}
+
+/// Leaves inputs for a shard. Leaving the same again, by its id, changes nothing.
+pub(crate) fn leave(session: &mut Session, shard: u32, id: &[u8; 16], append: &Append) -> Result<(), Error> {
+    let mut blob = vec![VERSION];
+    append.chunks.iter().for_each(|chunk| blob.extend_from_slice(&chunk.bytes));
+    let cursors = append.cursors.iter().map(|c| (c.source.clone(), c.value.clone())).collect();
+    let key = append.idempotency.as_ref().map(|i| (i.key, i.answer.clone()));
+    let beside: Beside = (cursors, key);
+    let beside = postcard::to_allocvec(&beside).expect("memory does not refuse to be written");
+    let (kind, shard_number) = (append.kind.code(), i64::from(shard));
+    let sum = checksum(kind, &blob, &beside);
+    let sql = "INSERT INTO inbox (id, shard, kind, blob, beside, checksum) VALUES ($1, $2, $3, $4, $5, $6)
+        ON CONFLICT (id) DO NOTHING";
+    session.execute(sql, &[&&id[..], &shard_number, &kind, &blob, &beside, &sum])?;
+    session.execute("SELECT pg_notify($1, $2)", &[&CHANNEL, &shard.to_string()]).map(|_| ())
+}
+
+/// What waits for a shard, in its order.
+pub(crate) fn waiting(session: &mut Session, shard: u32) -> Result<Vec<Sealed>, Error> {
+    let sql = "SELECT number, kind, blob, beside, checksum FROM inbox WHERE shard = $1 AND first IS NULL
+        ORDER BY number LIMIT $2";
+    let rows = session.rows(sql, &[&i64::from(shard), &limits::INBOX_ROWS])?;
+    let sealed = |row: &postgres::Row| Sealed {
+        number: row.get(0),
+        kind: row.get(1),
+        blob: row.get(2),
+        beside: row.get(3),
+        checksum: row.get(4),
+    };
+    Ok(rows.iter().map(sealed).collect())
+}
+
+impl Sealed {
+    /// What it is. What can not be read was not written by us, and nobody but a person may pass it over.
+    pub(crate) fn open(self, place: &Path) -> Result<Letter, Failure> {
+        let bad = |what: &str| {
+            let place = place.display();
+            Failure::Stop(Stopped::fatal(format!("{place}: inbox, number {}: {what}", self.number)))
+        };
+        if checksum(self.kind, &self.blob, &self.beside) != self.checksum {
+            return Err(bad("its checksum is wrong"));
+        }
+        let (cursors, key): Beside = postcard::from_bytes(&self.beside).map_err(|e| bad(&e.to_string()))?;
+        let mut row = Row::open(&self.blob).map_err(|e| bad(&e))?;
+        let mut chunks = Vec::new();
+        while let Some(chunk) = row.next_chunk().map_err(|e| bad(&e))? {
+            chunks.push(chunk.to_chunk().map_err(|e| bad(&e))?);
+        }
+        let cursors = cursors.into_iter().map(|(source, value)| Cursor { source, value }).collect();
+        let idempotency = key.map(|(key, answer)| Idempotency { key, answer });
+        let kind = InputKind::from_code(self.kind);
+        let append = Append { kind, chunks, cursors, idempotency, about: crate::concern::Concern::Nothing };
+        Ok(Letter { id: self.number, append })
+    }
+}
+
+/// Notes where something that was left stands now. Its content goes.
+pub(crate) fn taken(session: &mut Session, letter: &Letter, accepted: &Accepted) -> Result<(), Error> {
+    let sql = "UPDATE inbox SET first = $2, count = $3, at_us = $4, repeated = $5, taken_at = now(),
+            blob = '', beside = '' WHERE number = $1";
+    let Accepted { first, count, at, repeated, shard } = accepted;
+    session.execute(sql, &[&letter.id, &signed(first.0), &signed(*count), &at.as_micros(), repeated])?;
+    let sql =
+        "DELETE FROM inbox WHERE shard = $1 AND first IS NOT NULL AND taken_at < now() - make_interval(mins => $2)";
+    session.execute(sql, &[&i64::from(*shard), &limits::INBOX_KEPT_MINUTES]).map(|_| ())
+}
+
+/// Tells a shard's writer when something was left for it, or when another instance took it over, until its queue stops.
+pub(crate) fn watch(settings: &PostgresSettings, (shard, epoch): (u32, u64), queue: &Arc<Queue>) {
+    let mut pause = Pause::new();
+    loop {
+        let watched = listen(settings, (shard, epoch), queue, &mut pause);
+        if queue.stopped().is_some() {
+            return;
+        }
+        if let Err(error) = watched {
+            tracing::warn!(error, shard, "nobody looks into the inbox; trying again");
+        }
+        if queue.wait_stopped(pause.failed()) {
+            return;
+        }
+    }
+}
+
+fn listen(
+    settings: &PostgresSettings,
+    (shard, epoch): (u32, u64),
+    queue: &Arc<Queue>,
+    pause: &mut Pause,
+) -> Result<(), String> {
+    let mut session = Session::open(settings, &format!("inbox of shard {shard}")).map_err(|e| e.to_string())?;
+    let said = |e: Error| super::session::words(&e);
+    session.batch(&format!("LISTEN {CHANNEL}")).map_err(said)?;
+    *pause = Pause::new();
+    // Listening first, so that nothing is left unnoticed between looking and listening.
+    let mut looks = 0_u32;
+    while queue.stopped().is_none() {
+        let sql =
+            "SELECT epoch, EXISTS (SELECT 1 FROM inbox WHERE shard = $1 AND first IS NULL) FROM shard WHERE shard = $1";
+        let due = looks.is_multiple_of(limits::INBOX_LOOK_EVERY);
+        if due && let Some(row) = session.row(sql, &[&i64::from(shard)]).map_err(said)? {
+            let taken_over = row.get::<_, i64>(0) as u64 != epoch;
+            if taken_over || row.get::<_, bool>(1) {
+                queue.look_into_inbox();
+            }
+            // There may be more than is taken at once.
+            looks = if row.get::<_, bool>(1) { 0 } else { 1 };
+        } else {
+            looks = looks.wrapping_add(1);
+        }
+        let shard = shard.to_string();
+        let mut notes = session.client.notifications();
+        let mut ours = notes.timeout_iter(limits::INBOX_WAIT).filter(|note| Ok(note.payload() == shard));
+        if ours.next().map_err(said)?.is_some() {
+            looks = 0;
+        }
+    }
+    Ok(())
+}

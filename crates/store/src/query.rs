@@ -1,0 +1,171 @@
+//! Questions to the read model, in the SQL that both databases speak.
+
+use vertice_model::EffectId;
+
+use crate::error::{FindError, ReadError};
+use crate::place::Place;
+use crate::record::{RecordKind, RecordRow};
+use crate::{Filter, Page, StoredRecord, limits, sums};
+
+/// What a condition compares with.
+#[derive(Clone, Debug)]
+pub(crate) enum Value {
+    Number(i64),
+    Text(String),
+}
+
+/// Which records a question is about, in what order they come, and how a database writes that.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Scope {
+    /// All of a file, in the order of their effects.
+    File,
+    /// Those of a shard, in the order of their effects.
+    Shard(u32),
+    /// Those of all shards, in the order in which they were projected.
+    All,
+}
+
+/// Conditions of a query and what they are compared with.
+pub(crate) struct Conditions {
+    scope: Scope,
+    pub(crate) sql: String,
+    pub(crate) values: Vec<Value>,
+}
+
+impl Conditions {
+    pub(crate) fn new(scope: Scope) -> Conditions {
+        let mut c = Conditions { scope, sql: "TRUE".to_owned(), values: Vec::new() };
+        if let Scope::Shard(shard) = scope {
+            c.and("shard = ?", Value::Number(i64::from(shard)));
+        }
+        c
+    }
+
+    pub(crate) fn of(scope: Scope, kind: Option<RecordKind>, filter: &Filter) -> Conditions {
+        let mut c = Conditions::new(scope);
+        if let Some(kind) = kind {
+            c.and("kind = ?", Value::Number(kind.code()));
+        }
+        if let Some(severity) = filter.severity_min {
+            c.and("severity >= ?", Value::Number(severity as i64));
+        }
+        if let Some(state) = &filter.state {
+            c.and("state = ?", Value::Text(state.clone()));
+        }
+        if let Some(rule) = &filter.rule_id {
+            c.and("rule_id = ?", Value::Text(rule.clone()));
+        }
+        if let Some(threat) = &filter.threat_id {
+            c.and("threat_id = ?", Value::Text(threat.to_string()));
+        }
+        if let Some(since) = filter.since {
+            c.and("at_us >= ?", Value::Number(since.as_micros()));
+        }
+        if let Some(entity) = &filter.entity {
+            let same_shard = if matches!(scope, Scope::File) { "" } else { "a.shard = record.shard AND " };
+            let exists = format!(
+                "EXISTS (SELECT 1 FROM about a WHERE a.entity = ? AND {same_shard}a.kind = record.kind AND a.key = record.key)"
+            );
+            c.and(&exists, Value::Text(entity.to_lowercase()));
+        }
+        c
+    }
+
+    /// A further condition, with one place for a value, written `?`.
+    pub(crate) fn and(&mut self, condition: &str, value: Value) {
+        self.sql.push_str(" AND ");
+        self.values.push(value);
+        match self.scope {
+            Scope::File => self.sql.push_str(condition),
+            Scope::Shard(_) | Scope::All => {
+                self.sql.push_str(&condition.replacen('?', &format!("${}", self.values.len()), 1));
+            }
+        }
+    }
+
+    fn beyond(&mut self, after: EffectId, descending: bool) {
+        let than = if descending { "<" } else { ">" };
+        // A cursor comes from outside; beyond what a database can count there is nothing.
+        let position = i64::try_from(after.position.0).unwrap_or(i64::MAX);
+        match self.scope {
+            Scope::File | Scope::Shard(_) => {
+                self.and(&format!("(position, idx) {than} (?"), Value::Number(position));
+                self.sql.push_str(", ");
+                self.values.push(Value::Number(i64::from(after.index)));
+                match self.scope {
+                    Scope::File => self.sql.push('?'),
+                    Scope::Shard(_) | Scope::All => self.sql.push_str(&format!("${}", self.values.len())),
+                }
+                self.sql.push(')');
+            }
+            Scope::All => self.and(&format!("seq {than} ?"), Value::Number(position)),
+        }
+    }
+
+    fn order(&self, descending: bool) -> &'static str {
+        match (self.scope, descending) {
+            (Scope::All, false) => "seq ASC",
+            (Scope::All, true) => "seq DESC",
+            (Scope::File | Scope::Shard(_), false) => "position ASC, idx ASC",
+            (Scope::File | Scope::Shard(_), true) => "position DESC, idx DESC",
+        }
+    }
+}
+
+/// The records of a kind, or of all, in their order: what comes after FROM, and what it compares with.
+pub(crate) fn list(scope: Scope, kind: Option<RecordKind>, filter: &Filter, page: Page) -> (String, Vec<Value>) {
+    let mut conditions = Conditions::of(scope, kind, filter);
+    if let Some(after) = page.after {
+        conditions.beyond(after, page.descending);
+    }
+    let order = conditions.order(page.descending);
+    let limit = page.limit.min(limits::PAGE_ROWS_MAX);
+    (format!("record WHERE {} ORDER BY {order} LIMIT {limit}", conditions.sql), conditions.values)
+}
+
+/// The latest of all records.
+pub(crate) fn latest(scope: Scope) -> (String, Vec<Value>) {
+    let page = Page { after: None, limit: 1, descending: true };
+    list(scope, None, &Filter::default(), page)
+}
+
+/// The record of an id or of the beginning of one, by whatever answers questions.
+pub(crate) fn find(
+    scope: Scope,
+    kind: RecordKind,
+    prefix: &str,
+    select: impl Fn(&str, Vec<Value>) -> Result<Vec<StoredRecord>, ReadError>,
+) -> Result<StoredRecord, FindError> {
+    let by = |compared: &[(&str, &str)], limit: usize| {
+        let mut c = Conditions::new(scope);
+        c.and("kind = ?", Value::Number(kind.code()));
+        compared.iter().for_each(|(condition, text)| c.and(condition, Value::Text((*text).to_owned())));
+        // Where several shards have a key, the one of the first stands for them.
+        let order = if matches!(scope, Scope::All) { "key, shard" } else { "key" };
+        select(&format!("record WHERE {} ORDER BY {order} LIMIT {limit}", c.sql), c.values)
+    };
+    let prefix = prefix.to_ascii_lowercase();
+    if let Some(record) = by(&[("key = ?", &prefix)], 1)?.into_iter().next() {
+        return Ok(record);
+    }
+    if prefix.chars().count() < limits::PREFIX_CHARS_MIN {
+        return Err(FindError::TooShort { prefix, min: limits::PREFIX_CHARS_MIN });
+    }
+    let end = format!("{prefix}\u{10ffff}");
+    let mut found = by(&[("key >= ?", &prefix), ("key < ?", &end)], limits::CANDIDATES_MAX)?;
+    // In several shards, it is one.
+    found.dedup_by(|a, b| a.key == b.key);
+    match found.len() {
+        0 => Err(FindError::NotFound { kind: kind.as_str(), prefix }),
+        1 => Ok(found.swap_remove(0)),
+        _ => Err(FindError::Ambiguous { prefix, candidates: found.into_iter().map(|r| r.key).collect() }),
+    }
+}
+
+/// A record as it was read, if its checksum is right.
+pub(crate) fn checked(row: RecordRow, state: &str, stored: i64, place: Place<'_>) -> Result<StoredRecord, ReadError> {
+    if sums::record(&row, state) != stored {
+        return Err(place.damage(format!("{} {}", row.kind.as_str(), row.key), "its checksum is wrong").into());
+    }
+    Ok(StoredRecord { shard: 0, effect: row.effect, kind: row.kind, key: row.key, json: row.json })
+}
