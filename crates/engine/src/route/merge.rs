@@ -296,8 +296,10 @@ impl Merge {
                 return false;
             }
             let full = self.held_at.len() >= self.bounds.records || self.held_bytes + bytes > self.bounds.bytes;
-            let highest = self.sources.iter().filter_map(|(partition, source)| source.tail(*partition)).max();
-            match highest.filter(|_| full) {
+            if !full {
+                return true;
+            }
+            match self.sources.iter().filter_map(|(partition, source)| source.tail(*partition)).max() {
                 None => return true,
                 Some(highest) if highest <= new => return false,
                 Some(highest) => {

@@ -1,0 +1,3 @@
+//! An engine divided into shards detects what one engine does.
+
+mod merge;
