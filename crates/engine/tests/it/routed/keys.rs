@@ -34,7 +34,9 @@ fn keys(correlations: &[&str]) -> Vec<String> {
     assert!(content.refused.is_empty(), "{:?}", content.refused);
     let line = r#"{"kind":"k","ip":"::ffff:192.0.2.1","host":"WS1","user":"Ana","a":"x","b":"y"}"#.to_owned();
     let raw = RawEvent { origin: "test".into(), line };
-    let routed = Screener::new(&content).route(&place(1, 2), Timestamp::default(), &raw).expect("it can be read");
+    let routed = Screener::new(&content)
+        .route(&place(1, 2), Timestamp::from_seconds(1_772_000_000), &raw)
+        .expect("it can be read");
     assert!(routed.iter().zip(0..).all(|(r, index)| r.index == index && r.event == raw && r.from == place(1, 2)));
     routed.into_iter().map(|r| r.key).collect()
 }

@@ -35,7 +35,7 @@ fn recorded(each_max: usize) -> Vec<RawEvent> {
     let found = vertice_stream::find(&[known_answers("security-datasets").expect("it was looked for")]);
     let mut events = Vec::new();
     for path in &found.files {
-        let end = events.len() + each_max;
+        let end = events.len().saturating_add(each_max);
         let _ = vertice_stream::read(path, &Progress::new(found.bytes), &mut |item| {
             if let Item::Event(event, _) = item {
                 events.push(event);
