@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use vertice_model::{
-    ContainmentId, OrderId, Position, Principal, QuestionId, RawEvent, Receipt, ThreatId, Timestamp, VerdictKind,
+    ContainmentId, OrderId, Position, Principal, QuestionId, RawEvent, Receipt, Routed, ThreatId, Timestamp,
+    VerdictKind,
 };
 
 use crate::Content;
@@ -89,6 +90,9 @@ pub enum Input {
         /// Who adds or removes it.
         by: Principal,
     },
+    /// Raw events that came by a partitioned log, each for the hits of one route key, as [`crate::route::Merge`] let them
+    /// out; never none. Positions as of [`Input::Events`].
+    Routed(Vec<Routed>),
 }
 
 impl Input {
@@ -97,6 +101,7 @@ impl Input {
     pub fn positions(&self) -> u64 {
         match self {
             Input::Events(events) => events.len() as u64,
+            Input::Routed(routed) => routed.len() as u64,
             Input::Content(_)
             | Input::Answer { .. }
             | Input::Verdict { .. }

@@ -30,6 +30,7 @@ mod grade;
 mod ids;
 pub mod limits;
 mod response;
+mod routed;
 mod threat;
 mod time;
 
@@ -47,5 +48,6 @@ pub use ids::{ContainmentId, DetectionId, EffectId, EventId, Id, OrderId, Positi
 pub use response::{
     Containment, ContainmentState, Hold, OnTimeout, Question, QuestionState, Run, RunState, Stage, Step, StepState,
 };
+pub use routed::{Place, Routed};
 pub use threat::{Principal, RuleSeen, TechniqueSeen, Threat, ThreatState, Verdict, VerdictKind};
 pub use time::{Timestamp, TimestampError};

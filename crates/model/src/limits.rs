@@ -16,3 +16,10 @@ pub const EVENT_ID_BYTES_MAX: usize = 256;
 /// First and last year of an event that is believed. Sensors did not exist before the first, and a
 /// time after the last is a broken clock or an attempt to stay at the top of every list.
 pub const EVENT_YEARS: std::ops::RangeInclusive<i16> = 1990..=2199;
+
+/// Longest route key, in bytes. An entity's name has at most 253 characters as a host and 256 as Windows writes
+/// accounts; what is longer is cut, and a digest keeps it apart from others.
+pub const ROUTE_KEY_BYTES_MAX: usize = 320;
+
+/// Longest name of a topic, in bytes: Kafka's own bound.
+pub const TOPIC_BYTES_MAX: usize = 249;

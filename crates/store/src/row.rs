@@ -68,7 +68,11 @@ impl<B: AsRef<[u8]>> LogRow<B> {
         let mut chunks = Row::open(self.blob.as_ref()).map_err(bad)?;
         if self.kind == InputKind::Other {
             let chunk = chunks.next_chunk().map_err(bad)?.ok_or_else(|| bad("it is empty".to_owned()))?;
-            return Ok((stamp, rest_of(chunk.input().map_err(bad)?, (from.0 - self.first.0) as usize)));
+            let input = chunk.input().map_err(bad)?;
+            if input.positions() != self.n {
+                return Err(bad(format!("it holds {} records in place of {}", input.positions(), self.n)).into());
+            }
+            return Ok((stamp, rest_of(input, (from.0 - self.first.0) as usize)));
         }
         let mut events = Vec::with_capacity(usize::try_from(self.last() + 1 - from.0).unwrap_or_default());
         let mut at = self.first.0;
@@ -94,6 +98,7 @@ fn tail(chunk: &Packed<'_>, skip: usize) -> Result<impl Iterator<Item = RawEvent
 fn rest_of(input: Input, skip: usize) -> Input {
     match input {
         Input::Events(mut events) => Input::Events(events.split_off(skip.min(events.len()))),
+        Input::Routed(mut routed) => Input::Routed(routed.split_off(skip.min(routed.len()))),
         // One position each.
         Input::Content(_)
         | Input::Answer { .. }
@@ -162,6 +167,10 @@ pub(crate) fn event_of(found: Vec<(Stamp, Input)>) -> Option<(Stamp, RawEvent)> 
     let (stamp, input) = found.into_iter().next()?;
     match input {
         Input::Events(events) => events.into_iter().next().map(|event| (stamp, event)),
+        // It was read as of its logical time.
+        Input::Routed(routed) => {
+            routed.into_iter().next().map(|routed| (Stamp { now: routed.at, ..stamp }, routed.event))
+        }
         Input::Content(_)
         | Input::Answer { .. }
         | Input::Verdict { .. }

@@ -211,6 +211,10 @@ impl Store {
         if let Input::Events(events) = input {
             return self.send(Submission { events, cursors, ..Submission::default() });
         }
+        if input.positions() == 0 {
+            // As of events: it takes no place, and only the cursors are kept.
+            return self.send(Submission { cursors, ..Submission::default() });
+        }
         let chunk = chunk::encode_input(&input);
         fits("an input", chunk.plain_bytes(), limits::CHUNK_BYTES_MAX)?;
         let append = Append {
