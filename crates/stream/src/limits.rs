@@ -99,6 +99,9 @@ pub mod kafka {
     /// How long a question to the broker may take.
     pub const ASK: Duration = Duration::from_secs(5);
 
+    /// How long leaving a group may hold up whoever leaves. With a broker that answers it takes milliseconds.
+    pub const LEAVE: Duration = Duration::from_secs(5);
+
     /// Most that is read ahead, in KiB, over all partitions of a consumer: a second of 32,000 events of 1 KiB.
     pub const QUEUED_KBYTES_MAX: usize = 32 * 1024;
 

@@ -12,7 +12,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use rdkafka::client::ClientContext;
@@ -30,9 +30,11 @@ use super::problem::{Problem, reason, words};
 use super::settings::Settings;
 use crate::limits::kafka as limits;
 
-/// A member of a consumer group. It leaves the group when it is dropped, without committing anything.
+/// A member of a consumer group. It leaves the group when it is dropped, without committing anything, and takes
+/// [`LEAVE`](crate::limits::kafka::LEAVE) at most for it.
 pub struct Consumer {
-    client: BaseConsumer<Watch>,
+    /// Always there, until it is dropped.
+    client: Option<BaseConsumer<Watch>>,
     group: String,
     topics: Vec<String>,
     headers: bool,
@@ -108,7 +110,7 @@ impl Consumer {
         let client: BaseConsumer<Watch> = config.create_with_context(watch).map_err(Problem::other(doing()))?;
         client.subscribe(topics).map_err(Problem::other(doing()))?;
         Ok(Consumer {
-            client,
+            client: Some(client),
             group: settings.group.clone(),
             topics: topics.iter().map(|topic| (*topic).to_owned()).collect(),
             headers: settings.headers,
@@ -135,7 +137,7 @@ impl Consumer {
         let mut gathered = Gathered::new(self.bytes_last);
         while !gathered.batch.is_full() {
             let wait = if gathered.is_empty() { wait } else { Duration::ZERO };
-            match self.client.poll(wait) {
+            match self.client().poll(wait) {
                 Some(Ok(message)) => gathered.add(&self.ours, &message, self.headers),
                 Some(Err(KafkaError::PartitionEOF(number))) => self.ended(number, &mut gathered),
                 Some(Err(error)) => {
@@ -175,7 +177,7 @@ impl Consumer {
         if list.count() > 0 {
             let mode = if wait { CommitMode::Sync } else { CommitMode::Async };
             let doing = || format!("committing what the group {} has done", self.group);
-            self.client.commit(&list, mode).map_err(|error| Problem::other(doing())(error))?;
+            self.client().commit(&list, mode).map_err(|error| Problem::other(doing())(error))?;
         }
         Ok(list.count())
     }
@@ -197,7 +199,7 @@ impl Consumer {
     /// If librdkafka does not take it.
     pub fn pause(&mut self, partitions: &[Partition]) -> Result<(), Problem> {
         let list = Consumer::list_of(partitions);
-        self.client.pause(&list).map_err(Problem::other("pausing partitions"))
+        self.client().pause(&list).map_err(Problem::other("pausing partitions"))
     }
 
     /// Goes on in these partitions.
@@ -206,13 +208,13 @@ impl Consumer {
     /// If librdkafka does not take it.
     pub fn resume(&mut self, partitions: &[Partition]) -> Result<(), Problem> {
         let list = Consumer::list_of(partitions);
-        self.client.resume(&list).map_err(Problem::other("resuming partitions"))
+        self.client().resume(&list).map_err(Problem::other("resuming partitions"))
     }
 
     /// How far each of our partitions is behind.
     #[must_use]
     pub fn lags(&self) -> Vec<Lag> {
-        let ends = lock(&self.client.context().ends);
+        let ends = lock(&self.client().context().ends);
         let lag = |(partition, ours): (&Partition, &Ours)| {
             let end = ends.get(partition).copied().max(ours.end);
             Lag { partition: partition.clone(), next: ours.next, end: end.max(ours.next) }
@@ -224,15 +226,19 @@ impl Consumer {
     /// broker, which takes [`ASK`](crate::limits::kafka::ASK) at most; worth it after an assignment of nothing.
     #[must_use]
     pub fn crowd(&self) -> Option<Problem> {
-        let groups = self.client.fetch_group_list(Some(&self.group), limits::ASK).ok()?;
+        let groups = self.client().fetch_group_list(Some(&self.group), limits::ASK).ok()?;
         let members = groups.groups().iter().find(|group| group.name() == self.group)?.members().len();
         let mut partitions = 0;
         for topic in &self.topics {
-            let metadata = self.client.fetch_metadata(Some(topic), limits::ASK).ok()?;
+            let metadata = self.client().fetch_metadata(Some(topic), limits::ASK).ok()?;
             partitions += metadata.topics().iter().map(|topic| topic.partitions().len()).sum::<usize>();
         }
         let (group, topics) = (self.group.clone(), self.topics.join(", "));
         (members > partitions).then_some(Problem::TooFewPartitions { group, topics, members, partitions })
+    }
+
+    fn client(&self) -> &BaseConsumer<Watch> {
+        self.client.as_ref().expect("it is there until it is dropped")
     }
 
     /// Carries out what librdkafka waits for, if it waits for something.
@@ -262,12 +268,12 @@ impl Consumer {
             }
         }
         let assigned = matches!(change, Change::Assigned(_));
-        carry_out(&self.client, assigned, &list).map_err(Problem::other("taking over partitions"))
+        carry_out(self.client(), assigned, &list).map_err(Problem::other("taking over partitions"))
     }
 
     /// Takes what the callback saw, if it saw something.
     fn take_change(&mut self) {
-        let Some(seen) = lock(&self.client.context().seen).take() else { return };
+        let Some(seen) = lock(&self.client().context().seen).take() else { return };
         self.epoch += 1;
         let held = seen.partitions.into_iter().map(|partition| {
             let epoch = self.ours.get(&partition).map_or(Epoch(self.epoch), |ours| ours.epoch);
@@ -316,7 +322,7 @@ impl Consumer {
     /// Notes that a partition of this number came to its end. Which topic it is of is not said: it is the one that
     /// stands there. Where several do, the broker is asked.
     fn ended(&self, number: i32, gathered: &mut Gathered) {
-        let offset = lock(&self.client.context().end_seen).take();
+        let offset = lock(&self.client().context().end_seen).take();
         let next = |partition: &Partition, ours: &Ours| gathered.next_of(partition).or(ours.next);
         let all: Vec<_> = self.ours.iter().filter(|(partition, _)| partition.number == number).collect();
         let Some(offset) = offset else { return };
@@ -329,7 +335,7 @@ impl Consumer {
         for held in there {
             let is_end = || {
                 let Partition { topic, number } = &held.partition;
-                self.client.fetch_watermarks(topic, *number, limits::ASK).is_ok_and(|(_, high)| high <= offset)
+                self.client().fetch_watermarks(topic, *number, limits::ASK).is_ok_and(|(_, high)| high <= offset)
             };
             if alone || is_end() {
                 gathered.ends.push((held, offset));
@@ -342,7 +348,7 @@ impl Consumer {
             return Err(Problem::Fatal { reason: words(*code) });
         }
         let kind = error.rdkafka_error_code().map_or_else(String::new, |code| format!("{code:?}"));
-        self.client.context().ears.noise.warn(&kind, &reason(error));
+        self.client().context().ears.noise.warn(&kind, &reason(error));
         Ok(())
     }
 
@@ -358,10 +364,21 @@ impl Consumer {
 impl Drop for Consumer {
     fn drop(&mut self) {
         // Leaving revokes everything, which from now on is carried out at once.
-        self.client.context().leaving.store(true, Ordering::Release);
+        self.client().context().leaving.store(true, Ordering::Release);
         self.take_change();
         if let Err(problem) = self.answer(&[]) {
             tracing::debug!("{problem}");
+        }
+        // librdkafka waits for a broker that does not answer, for minutes; whoever stops does not.
+        let Some(client) = self.client.take() else { return };
+        let (left, wait) = mpsc::channel::<()>();
+        let leave = move || {
+            drop(client);
+            drop(left);
+        };
+        if std::thread::Builder::new().name("kafka-leave".to_owned()).spawn(leave).is_ok() {
+            // It hangs up when it is done.
+            let _ = wait.recv_timeout(limits::LEAVE);
         }
     }
 }

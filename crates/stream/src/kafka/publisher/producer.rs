@@ -1,8 +1,7 @@
 //! One life of librdkafka's producer: until a record's fate is not known.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use rdkafka::client::ClientContext;
@@ -23,9 +22,11 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// A producer, and the thread that hears what becomes of its records.
 pub(super) struct Producer {
-    client: Arc<BaseProducer<Fates>>,
+    client: Option<Arc<BaseProducer<Fates>>>,
     state: Arc<State>,
-    listener: Option<JoinHandle<()>>,
+    /// Hangs up when the listener is done and the client gone.
+    done: mpsc::Receiver<()>,
+    patience: Duration,
 }
 
 /// What both sides know.
@@ -43,12 +44,18 @@ impl Producer {
         let client: BaseProducer<Fates> = settings.producer()?.create_with_context(fates).map_err(doing())?;
         let client = Arc::new(client);
         let (heard, known) = (Arc::clone(&client), Arc::clone(&state));
-        let listener = std::thread::Builder::new().name("kafka-out".to_owned()).spawn(move || listen(&heard, &known));
-        let listener = listener.map_err(|error| Problem::Other {
+        let (hang_up, done) = mpsc::channel::<()>();
+        let listener = std::thread::Builder::new().name("kafka-out".to_owned()).spawn(move || {
+            listen(&heard, &known);
+            drop(heard);
+            drop(hang_up);
+        });
+        listener.map_err(|error| Problem::Other {
             doing: "starting the thread of a producer".to_owned(),
             reason: error.to_string(),
         })?;
-        Ok(Producer { client, state, listener: Some(listener) })
+        let patience = settings.delivery_timeout + limits::LEAVE;
+        Ok(Producer { client: Some(client), state, done, patience })
     }
 
     /// Whether it is of no further use.
@@ -58,6 +65,7 @@ impl Producer {
 
     /// Hands a batch over, in order. What becomes of each record is told to the ticket, sooner or later.
     pub(super) fn send(&self, records: &[OutRecord], ticket: &Arc<Ticket>) {
+        let client = self.client.as_ref().expect("it is there until it is dropped");
         for (index, record) in records.iter().enumerate() {
             let opaque = Box::new(Stub { ticket: Arc::clone(ticket), index });
             let mut out = BaseRecord::<[u8], [u8], Box<Stub>>::with_opaque_to(&record.topic, opaque);
@@ -72,7 +80,7 @@ impl Producer {
                 };
                 out.headers = Some(record.headers.iter().fold(headers, with));
             }
-            if let Err((error, _)) = self.client.send(out) {
+            if let Err((error, _)) = client.send(out) {
                 ticket.record(index, Err(told(&record.topic, &error, &self.state)));
             }
         }
@@ -82,11 +90,12 @@ impl Producer {
 impl Drop for Producer {
     fn drop(&mut self) {
         self.state.stop.store(true, Ordering::Release);
-        if let Some(listener) = self.listener.take()
-            && !self.is_given_up()
-        {
-            // One that was given up ends by itself; nobody waits for it.
-            let _ = listener.join();
+        let given_up = self.is_given_up();
+        // Not the last one: that is the listener's, so that librdkafka holds up nobody else.
+        drop(self.client.take());
+        if !given_up {
+            // It hangs up when the last record is acknowledged or given up.
+            let _ = self.done.recv_timeout(self.patience);
         }
     }
 }
