@@ -89,7 +89,18 @@ impl Prometheus {
         let address = address.unwrap_or_else(|| panic!("Prometheus does not listen:\n{}", told.join("\n")));
         // Or it would wait for ever to say more.
         std::thread::spawn(move || lines.for_each(drop));
-        Prometheus { child, url: format!("http://{address}") }
+        let prometheus = Prometheus { child, url: format!("http://{address}") };
+        prometheus.ready();
+        prometheus
+    }
+
+    /// Waits until it answers questions: it listens before it can.
+    fn ready(&self) {
+        let until = Instant::now() + LIMIT;
+        while !ureq::get(format!("{}/-/ready", self.url)).call().is_ok_and(|answer| answer.status().is_success()) {
+            assert!(Instant::now() < until, "Prometheus does not become ready");
+            std::thread::yield_now();
+        }
     }
 
     /// What an expression finds now; the text of its error if it has none.
