@@ -15,7 +15,7 @@ use vertice_testkit::scene::{RULE, attempt};
 use crate::dashboard::{Asked, NEED_KAFKA, asked_by_alerts, asked_by_panels, names};
 use crate::live::LIMIT;
 use crate::process::Server;
-use crate::prometheus::{Prometheus, there};
+use crate::prometheus::{Prometheus, there, written};
 
 /// Tells somebody, and asks before it would do so again.
 const PLAYBOOK: &str = r#"
@@ -67,21 +67,16 @@ fn take(mut stream: TcpStream) {
 
 fn configured(dir: &Path, receiver: &str) -> String {
     for (name, text) in [("rules/mallory.yml", RULE), ("playbooks/tell.yml", PLAYBOOK)] {
-        let path = dir.join("content").join(name);
-        std::fs::create_dir_all(path.parent().expect("it lies somewhere")).expect("a directory");
-        std::fs::write(path, text).expect("a file");
+        written(dir.join("content").join(name), text);
     }
-    let secret = dir.join("secret");
-    std::fs::write(&secret, "0123456789abcdef0123456789abcdef").expect("a file");
+    let secret = written(dir.join("secret"), "0123456789abcdef0123456789abcdef");
     let text = format!(
         "[content]\ndirs = [{:?}]\n[response]\nmode = \"live\"\n[response.notification]\nenabled = true\n\
          [response.notification.to]\nops = {{ kind = \"webhook\", url = {receiver:?}, \
          secret = {{ file = {secret:?} }}, default = true }}\n",
         dir.join("content")
     );
-    let path = dir.join("vertice.toml");
-    std::fs::write(&path, text).expect("a file");
-    path.display().to_string()
+    written(dir.join("vertice.toml"), &text).display().to_string()
 }
 
 /// The attack of the demonstration, as it would have been written in the last minutes.
