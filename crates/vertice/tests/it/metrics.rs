@@ -14,7 +14,7 @@ use vertice_testkit::scene::{RULE, attempt};
 
 use crate::dashboard::{Asked, NEED_KAFKA, asked_by_alerts, asked_by_panels, names};
 use crate::live::LIMIT;
-use crate::process::Server;
+use crate::process::{KEY, Server, vertice};
 use crate::prometheus::{Prometheus, there, written};
 
 /// Tells somebody, and asks before it would do so again.
@@ -188,6 +188,9 @@ fn whatever_dashboard_and_alerts_ask_a_running_vertice_answers() {
         NEED_KAFKA.iter().chain(&["VerticeKafkaLag", "VerticeKafkaDeadLetters"]).map(|n| (*n).to_owned()).collect();
     assert_eq!(without, expected);
     what_it_saw_is_what_is_counted(&server, &prometheus);
+    // What it goes on from after a restart counts too.
+    assert_eq!(server.stop(), Some(0));
+    what_stands_is_what_is_counted(&Server::start_with(&dir.path().join("data"), &["--config", &config]));
 }
 
 fn what_it_saw_is_what_is_counted(server: &Server, prometheus: &Prometheus) {
@@ -204,9 +207,43 @@ fn what_it_saw_is_what_is_counted(server: &Server, prometheus: &Prometheus) {
     ] {
         prometheus.until_found(&expected);
     }
-    let held = server.all("/api/v1/defense/containments");
-    let recorded = held.iter().filter(|c| c["state"]["is"] == "active" && c["simulated"] == true).count();
-    prometheus.until_found(&format!("sum(vertice_response_containments{{simulated=\"true\"}}) == {recorded}"));
+    what_stands_is_what_is_counted(server);
+    // Of what is let go, and of what is no longer asked, less is counted.
+    let entity = server.all("/api/v1/defense/containments")[0]["entity"].as_str().expect("whom it holds").to_owned();
+    let let_go = ["release", &entity, "--reason", "test", "--url", &server.url, "--key", KEY];
+    let released = vertice().args(let_go).output().expect("it runs");
+    assert!(released.status.success(), "{}", String::from_utf8_lossy(&released.stderr));
+    what_stands_is_what_is_counted(server);
+}
+
+fn what_stands_is_what_is_counted(server: &Server) {
+    server.settled();
+    let (held, asked) = (server.all("/api/v1/defense/containments"), server.all("/api/v1/defense/approvals"));
+    let mut lines = Vec::new();
+    for simulated in [true, false] {
+        for stage in ["reflex", "durable", "probation", "healed"] {
+            let stands = |c: &&Value| {
+                c["simulated"] == simulated
+                    && c["stage"] == *stage
+                    && matches!(c["state"]["is"].as_str(), Some("active" | "releasing"))
+            };
+            let count = held.iter().filter(stands).count();
+            let labels = format!("{{stage=\"{stage}\",simulated=\"{simulated}\"}}");
+            lines.push(format!("vertice_response_containments{labels} {count}"));
+        }
+        let waiting = asked.iter().filter(|q| q["state"] == "pending" && q["simulated"] == simulated).count();
+        lines.push(format!("vertice_response_questions_waiting{{simulated=\"{simulated}\"}} {waiting}"));
+    }
+    // It is counted a moment after it is there to be read.
+    let until = Instant::now() + LIMIT;
+    loop {
+        let text = server.text("/metrics");
+        let missing: Vec<_> = lines.iter().filter(|line| !text.lines().any(|l| l == **line)).collect();
+        if missing.is_empty() {
+            return;
+        }
+        assert!(Instant::now() < until, "{missing:#?} is missing in\n{text}");
+    }
 }
 
 #[test]
