@@ -21,6 +21,7 @@ mod problem;
 mod read;
 mod routes;
 mod serve;
+mod standing;
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
@@ -39,10 +40,11 @@ pub use intake::{RefusedLine, Split, SplitBody, SplitError};
 pub use keyring::{Held, KeyError, KeyOf, Keyring};
 pub use keys::{Access, KeyPolicy, LinkSecretError, NewKey, digest, link_secret};
 pub use links::{Link, LinkError, Links};
-pub use metrics::{Metrics, Standing};
+pub use metrics::Metrics;
 pub use problem::Problem;
 pub use read::Page;
 pub use serve::{Serving, serve};
+pub use standing::Standing;
 
 /// What the API works with.
 pub struct Api {

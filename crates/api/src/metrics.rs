@@ -12,8 +12,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
+use vertice_engine::Forgotten;
 use vertice_engine::decide::verb::Verb;
-use vertice_engine::{Engine, Forgotten};
 use vertice_model::{Severity, Stage};
 use vertice_store::Store;
 
@@ -236,7 +236,10 @@ impl Metrics {
         for class in ["2xx", "3xx", "4xx", "5xx"] {
             self.requests.add("status", class, 0);
         }
-        self.standing(&Standing::default());
+        for simulated in [false, true] {
+            self.asked(simulated, 0);
+            STAGES.into_iter().for_each(|stage| self.held(stage, simulated, 0));
+        }
         self.forgotten(Forgotten::default());
         for reason in ["missing", "wrong"] {
             self.auth_failures.add("reason", reason, 0);
@@ -265,17 +268,15 @@ impl Metrics {
         self.failed.add("action_type", action_type, u64::from(failed));
     }
 
-    /// This is what holds and what is asked now.
-    pub fn standing(&self, standing: &Standing) {
-        for (simulated, word) in [(false, "false"), (true, "true")] {
-            let word = || word.to_owned();
-            let of = &standing.of[usize::from(simulated)];
-            self.questions.get_or_create(&[("simulated", word())]).set(of.questions);
-            for (stage, count) in STAGES.iter().zip(of.stages) {
-                let labels = [("stage", stage_word(*stage).to_owned()), ("simulated", word())];
-                self.containments.get_or_create(&labels).set(count);
-            }
-        }
+    /// So many containments more hold in this stage, or fewer.
+    pub(crate) fn held(&self, stage: Stage, simulated: bool, more: i64) {
+        let labels = [("stage", stage_word(stage).to_owned()), ("simulated", simulated.to_string())];
+        self.containments.get_or_create(&labels).inc_by(more);
+    }
+
+    /// So many questions more wait, or fewer.
+    pub(crate) fn asked(&self, simulated: bool, more: i64) {
+        self.questions.get_or_create(&[("simulated", simulated.to_string())]).inc_by(more);
     }
 
     /// So many records of a partition has this process yet to take. `topic` is one of the configured ones. Beyond
@@ -378,38 +379,6 @@ const fn stage_word(stage: Stage) -> &'static str {
         Stage::Durable => "durable",
         Stage::Probation => "probation",
         Stage::Healed => "healed",
-    }
-}
-
-/// What holds and what is asked at one moment, counted from the engine.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Standing {
-    /// Of what is really done, and of what is only recorded.
-    of: [Count; 2],
-}
-
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-struct Count {
-    /// In the order of [`STAGES`].
-    stages: [i64; STAGES.len()],
-    questions: i64,
-}
-
-impl Standing {
-    /// Counts what an engine keeps.
-    #[must_use]
-    pub fn of(engine: &Engine) -> Standing {
-        let mut standing = Standing::default();
-        for held in engine.containments() {
-            let of = &mut standing.of[usize::from(held.simulated)];
-            for (stage, count) in STAGES.iter().zip(&mut of.stages) {
-                *count += i64::from(*stage == held.stage);
-            }
-        }
-        for question in engine.questions_waiting() {
-            standing.of[usize::from(question.simulated)].questions += 1;
-        }
-        standing
     }
 }
 

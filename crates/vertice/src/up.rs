@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use vertice_api::{
     Access, Api, KeyPolicy, Links, Metrics, NewKey, RefusedLine, Serving, SplitBody, SplitError, Standing,
 };
-use vertice_engine::{Content, ContentFile, Effect, EffectKind, Record};
+use vertice_engine::{Content, ContentFile, EffectKind, Record};
 use vertice_model::{Question, StepState, Timestamp};
 use vertice_store::{ApiKey, Options, Store};
 use vertice_stream::{BodyError, Discovered};
@@ -426,20 +426,23 @@ fn judge(
     let mut intake = Intake::new(&engine, store, rest.jobs.clone());
     let metrics = &*rest.metrics;
     intake.settle(&engine);
-    metrics.standing(&Standing::of(&engine));
+    let mut standing = Standing::of(&engine, &rest.metrics);
     let mut observe = |judged: Judged<'_>| {
         let now = clock.now();
         metrics.step(judged.took);
         metrics.forgotten(judged.engine.forgotten());
-        for effect in judged.effects.iter().filter(|e| e.id.position > told_to) {
+        for effect in &judged.effects {
+            let is_new = effect.id.position > told_to;
             match &effect.kind {
-                EffectKind::Publish(record) => count(metrics, now, record),
-                EffectKind::Ask(question) => rest.tell(question),
-                EffectKind::Act(_) => {}
+                EffectKind::Publish(record) => {
+                    standing.see(record);
+                    if is_new {
+                        count(metrics, now, record);
+                    }
+                }
+                EffectKind::Ask(question) if is_new => rest.tell(question),
+                EffectKind::Ask(_) | EffectKind::Act(_) => {}
             }
-        }
-        if judged.effects.iter().any(changes_what_stands) {
-            metrics.standing(&Standing::of(judged.engine));
         }
         intake.take(judged.effects, judged.engine);
     };
@@ -454,11 +457,6 @@ fn stand_back() {
     if let Err(error) = rustix::process::nice(limits::JUDGING_NICE) {
         tracing::debug!(%error, "judging does not stand back behind accepting");
     }
-}
-
-/// Whether a containment or a question is another than before.
-fn changes_what_stands(effect: &Effect) -> bool {
-    matches!(&effect.kind, EffectKind::Publish(Record::Question(_) | Record::Containment(_)) | EffectKind::Ask(_))
 }
 
 fn count(metrics: &Metrics, now: Timestamp, record: &Record) {

@@ -1,7 +1,5 @@
 //! `deploy/compose.yaml`, the variables it is given, and the image: what can be wrong with them and shows only at a start.
 
-#![expect(clippy::print_stdout, reason = "a test says what it leaves out")]
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 

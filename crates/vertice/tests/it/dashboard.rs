@@ -19,37 +19,55 @@ pub fn panels() -> Vec<Value> {
     dashboard["panels"].as_array().expect("it has panels").clone()
 }
 
-/// Each expression of the panels with the title of its panel, as Grafana would ask it of one instance or more.
-pub fn asked_by_panels() -> Vec<(String, String)> {
-    let of = |panel: &Value| -> Vec<(String, String)> {
+/// Something that is asked of Prometheus.
+pub struct Asked {
+    /// The panel or the alert.
+    pub by: String,
+    /// The expression.
+    pub expression: String,
+    /// The labels of what is found that are shown to people.
+    pub shows: BTreeSet<String>,
+}
+
+/// What the panels ask, as Grafana would of one instance or more.
+pub fn asked_by_panels() -> Vec<Asked> {
+    let of = |panel: &Value| -> Vec<Asked> {
         let title = panel["title"].as_str().expect("a title").to_owned();
         let targets = panel["targets"].as_array().cloned().unwrap_or_default();
-        let filled = |target: &Value| {
-            let asked = target["expr"].as_str().expect("an expression");
-            let asked = asked.replace("$__rate_interval", "1m").replace("$__range", "5m").replace("$instance", ".*");
-            assert!(!asked.contains('$'), "{title}: an unknown variable in {asked}");
-            asked
+        let ask = |target: &Value| {
+            let expression = text(target, "/expr");
+            let filled = expression.replace("$__rate_interval", "1m").replace("$__range", "5m");
+            let filled = filled.replace("$instance", ".*");
+            assert!(!filled.contains('$'), "{title}: an unknown variable in {filled}");
+            let shows = between(text(target, "/legendFormat"), "{{", "}}").collect();
+            Asked { by: title.clone(), expression: filled, shows }
         };
-        targets.iter().map(|target| (title.clone(), filled(target))).collect()
+        targets.iter().map(ask).collect()
     };
     panels().iter().flat_map(of).collect()
 }
 
-/// Each alert with its expression before the comparison, which has a value whether or not it fires.
-pub fn asked_by_alerts() -> Vec<(String, String)> {
+/// What the alerts ask before they compare it, which has a value whether or not they fire.
+pub fn asked_by_alerts() -> Vec<Asked> {
     let rules = yaml("prometheus/alerts.yml");
     let rules = rules["groups"].as_array().into_iter().flatten().flat_map(|g| g["rules"].as_array().expect("rules"));
     let of = |rule: &Value| {
-        let (name, expression) =
-            (rule["alert"].as_str().expect("a name"), rule["expr"].as_str().expect("an expression"));
+        let (name, expression) = (text(rule, "/alert"), text(rule, "/expr"));
         let (vector, than) = expression
             .rsplit_once(" > ")
             .or_else(|| expression.rsplit_once(" < "))
             .unwrap_or_else(|| panic!("{name} compares nothing: {expression}"));
         assert!(than.parse::<f64>().is_ok(), "{name} compares with no number: {than}");
-        (name.to_owned(), vector.to_owned())
+        let told = rule["annotations"].to_string();
+        let shows = between(&told, "{{ $labels.", " }}").collect();
+        Asked { by: name.to_owned(), expression: vector.to_owned(), shows }
     };
     rules.map(of).collect()
+}
+
+/// The pieces of a text between two marks.
+fn between<'a>(text: &'a str, from: &'a str, to: &'a str) -> impl Iterator<Item = String> + use<'a> {
+    text.split(from).skip(1).filter_map(move |rest| rest.split_once(to)).map(|(piece, _)| piece.to_owned())
 }
 
 /// The names of metrics in an expression: words with a `_` that are followed by what selects series of them.

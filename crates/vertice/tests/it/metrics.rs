@@ -12,10 +12,10 @@ use jiff::{Timestamp, ToSpan as _};
 use serde_json::{Value, json};
 use vertice_testkit::scene::{RULE, attempt};
 
-use crate::dashboard::{NEED_KAFKA, asked_by_alerts, asked_by_panels, names};
+use crate::dashboard::{Asked, NEED_KAFKA, asked_by_alerts, asked_by_panels, names};
 use crate::live::LIMIT;
-use crate::process::Server;
-use crate::prometheus::{Prometheus, there};
+use crate::process::{KEY, Server, vertice};
+use crate::prometheus::{Prometheus, there, written};
 
 /// Tells somebody, and asks before it would do so again.
 const PLAYBOOK: &str = r#"
@@ -67,21 +67,16 @@ fn take(mut stream: TcpStream) {
 
 fn configured(dir: &Path, receiver: &str) -> String {
     for (name, text) in [("rules/mallory.yml", RULE), ("playbooks/tell.yml", PLAYBOOK)] {
-        let path = dir.join("content").join(name);
-        std::fs::create_dir_all(path.parent().expect("it lies somewhere")).expect("a directory");
-        std::fs::write(path, text).expect("a file");
+        written(dir.join("content").join(name), text);
     }
-    let secret = dir.join("secret");
-    std::fs::write(&secret, "0123456789abcdef0123456789abcdef").expect("a file");
+    let secret = written(dir.join("secret"), "0123456789abcdef0123456789abcdef");
     let text = format!(
         "[content]\ndirs = [{:?}]\n[response]\nmode = \"live\"\n[response.notification]\nenabled = true\n\
          [response.notification.to]\nops = {{ kind = \"webhook\", url = {receiver:?}, \
          secret = {{ file = {secret:?} }}, default = true }}\n",
         dir.join("content")
     );
-    let path = dir.join("vertice.toml");
-    std::fs::write(&path, text).expect("a file");
-    path.display().to_string()
+    written(dir.join("vertice.toml"), &text).display().to_string()
 }
 
 /// The attack of the demonstration, as it would have been written in the last minutes.
@@ -171,41 +166,84 @@ fn whatever_dashboard_and_alerts_ask_a_running_vertice_answers() {
 
     let known = declared(&server.text("/metrics"));
     let (mut tried, mut without) = (0, BTreeSet::new());
-    for (who, asked) in asked_by_panels().into_iter().chain(asked_by_alerts()) {
-        let used = names(&asked);
-        assert!(!used.is_empty(), "{who} asks for nothing of ours: {asked}");
+    for Asked { by, expression, shows } in asked_by_panels().into_iter().chain(asked_by_alerts()) {
+        let used = names(&expression);
+        assert!(!used.is_empty(), "{by} asks for nothing of ours: {expression}");
         if used.iter().any(|name| name.starts_with("vertice_kafka_")) {
             // It is a question that Prometheus takes, at least; there is no Kafka here to give the answer.
-            assert_eq!(prometheus.query(&asked).map(|found| found.len()), Ok(0), "{who}: {asked}");
-            without.insert(who);
+            assert_eq!(prometheus.query(&expression).map(|found| found.len()), Ok(0), "{by}: {expression}");
+            without.insert(by);
             continue;
         }
         let unknown: Vec<_> = used.difference(&known).collect();
-        assert!(unknown.is_empty(), "{who} asks for {unknown:?}, which is no metric");
-        prometheus.until_found(&asked);
+        assert!(unknown.is_empty(), "{by} asks for {unknown:?}, which is no metric");
+        for sample in prometheus.until_found(&expression) {
+            let labelled = shows.iter().all(|label| sample["metric"][label].is_string());
+            assert!(labelled, "{by} shows {shows:?}, and {expression} finds {sample}");
+        }
         tried += 1;
     }
-    assert!(tried > 50, "{tried}");
+    assert!(tried > 40, "{tried}");
     let expected: BTreeSet<String> =
         NEED_KAFKA.iter().chain(&["VerticeKafkaLag", "VerticeKafkaDeadLetters"]).map(|n| (*n).to_owned()).collect();
     assert_eq!(without, expected);
     what_it_saw_is_what_is_counted(&server, &prometheus);
+    // What it goes on from after a restart counts too.
+    assert_eq!(server.stop(), Some(0));
+    what_stands_is_what_is_counted(&Server::start_with(&dir.path().join("data"), &["--config", &config]));
 }
 
 fn what_it_saw_is_what_is_counted(server: &Server, prometheus: &Prometheus) {
     let detections = server.all("/api/v1/defense/detections").len();
-    for (asked, number) in [
-        ("sum(defense_detections_total)", detections),
-        ("defense_response_actions_total{action_type=\"notification\"}", 2),
-        ("sum(vertice_response_execution_duration_seconds_count{action_type=\"notification\"}) >= 2 and vector(2)", 2),
-        ("defense_hotl_approvals_total{approved=\"true\"}", 1),
-        ("vertice_response_questions_waiting{simulated=\"false\"}", 1),
+    // Of each message that was tried, and of none that was only recorded.
+    let attempts = "sum(vertice_response_execution_duration_seconds_count{action_type=\"notification\"})";
+    let failed = "sum(vertice_response_failed_actions_total{action_type=\"notification\"})";
+    for expected in [
+        format!("sum(defense_detections_total) == {detections}"),
+        "defense_response_actions_total{action_type=\"notification\"} == 2".to_owned(),
+        format!("{attempts} - {failed} == 2"),
+        "defense_hotl_approvals_total{approved=\"true\"} == 1".to_owned(),
+        "vertice_response_questions_waiting{simulated=\"false\"} == 1".to_owned(),
     ] {
-        prometheus.until_found(&format!("({asked}) == {number}"));
+        prometheus.until_found(&expected);
     }
-    let held = server.all("/api/v1/defense/containments");
-    let recorded = held.iter().filter(|c| c["state"]["is"] == "active" && c["simulated"] == true).count();
-    prometheus.until_found(&format!("sum(vertice_response_containments{{simulated=\"true\"}}) == {recorded}"));
+    what_stands_is_what_is_counted(server);
+    // Of what is let go, and of what is no longer asked, less is counted.
+    let entity = server.all("/api/v1/defense/containments")[0]["entity"].as_str().expect("whom it holds").to_owned();
+    let let_go = ["release", &entity, "--reason", "test", "--url", &server.url, "--key", KEY];
+    let released = vertice().args(let_go).output().expect("it runs");
+    assert!(released.status.success(), "{}", String::from_utf8_lossy(&released.stderr));
+    what_stands_is_what_is_counted(server);
+}
+
+fn what_stands_is_what_is_counted(server: &Server) {
+    server.settled();
+    let (held, asked) = (server.all("/api/v1/defense/containments"), server.all("/api/v1/defense/approvals"));
+    let mut lines = Vec::new();
+    for simulated in [true, false] {
+        for stage in ["reflex", "durable", "probation", "healed"] {
+            let stands = |c: &&Value| {
+                c["simulated"] == simulated
+                    && c["stage"] == *stage
+                    && matches!(c["state"]["is"].as_str(), Some("active" | "releasing"))
+            };
+            let count = held.iter().filter(stands).count();
+            let labels = format!("{{stage=\"{stage}\",simulated=\"{simulated}\"}}");
+            lines.push(format!("vertice_response_containments{labels} {count}"));
+        }
+        let waiting = asked.iter().filter(|q| q["state"] == "pending" && q["simulated"] == simulated).count();
+        lines.push(format!("vertice_response_questions_waiting{{simulated=\"{simulated}\"}} {waiting}"));
+    }
+    // It is counted a moment after it is there to be read.
+    let until = Instant::now() + LIMIT;
+    loop {
+        let text = server.text("/metrics");
+        let missing: Vec<_> = lines.iter().filter(|line| !text.lines().any(|l| l == **line)).collect();
+        if missing.is_empty() {
+            return;
+        }
+        assert!(Instant::now() < until, "{missing:#?} is missing in\n{text}");
+    }
 }
 
 #[test]
@@ -217,9 +255,9 @@ fn what_panels_ask_of_kafka_is_what_kafka_would_be_counted_as() {
     metrics.kafka_lag("security.events", 0, 1);
     metrics.kafka_deadletter("security.events", 0);
     let known = declared(&metrics.text());
-    for (who, asked) in asked_by_panels().into_iter().chain(asked_by_alerts()) {
-        let used = names(&asked);
+    for Asked { by, expression, .. } in asked_by_panels().into_iter().chain(asked_by_alerts()) {
+        let used = names(&expression);
         let unknown: Vec<_> = used.difference(&known).collect();
-        assert!(unknown.is_empty(), "{who} asks for {unknown:?}, which is no metric");
+        assert!(unknown.is_empty(), "{by} asks for {unknown:?}, which is no metric");
     }
 }

@@ -3,7 +3,8 @@
 #![expect(clippy::disallowed_methods, reason = "what never comes about must fail a test, and not hang it")]
 #![expect(clippy::print_stdout, reason = "a test says what it leaves out")]
 
-use std::io::{BufRead, BufReader};
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Instant;
@@ -37,10 +38,23 @@ pub fn there(programs: &[&str], what: &str) -> bool {
     if gone.is_empty() {
         return true;
     }
-    let told = format!("left out: {what}: {} missing; `cargo xtask test` installs it", gone.join(", "));
-    assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "{told}");
-    println!("{told}");
+    left_out(&format!("{what}: {} missing; `cargo xtask test` installs it", gone.join(", ")));
     false
+}
+
+/// Says what is left out, and why. Where everything must be there (`CI=true`), it is a failure.
+pub fn left_out(told: &str) {
+    assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "left out: {told}");
+    println!("left out: {told}");
+}
+
+/// Makes a file of a test, and the folders that it lies in.
+pub fn written(path: PathBuf, text: &str) -> PathBuf {
+    let folder = path.parent().expect("it lies somewhere");
+    std::fs::create_dir_all(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
+    let file = File::create(&path).and_then(|mut file| file.write_all(text.as_bytes()));
+    file.unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    path
 }
 
 /// Runs a program to its end.
@@ -64,9 +78,8 @@ impl Prometheus {
             .replace("scrape_timeout: 10s", "scrape_timeout: 250ms")
             .replace("evaluation_interval: 15s", "evaluation_interval: 1s");
         assert!(!changed.contains("15s") && !changed.contains("10s"), "{changed}");
-        let file = dir.join("prometheus.yml");
-        std::fs::write(&file, changed).expect("a file");
-        std::fs::write(dir.join("alerts.yml"), read("prometheus/alerts.yml")).expect("a file");
+        let file = written(dir.join("prometheus.yml"), &changed);
+        written(dir.join("alerts.yml"), &read("prometheus/alerts.yml"));
         let mut command = Command::new("prometheus");
         command
             .arg(format!("--config.file={}", file.display()))
@@ -89,7 +102,18 @@ impl Prometheus {
         let address = address.unwrap_or_else(|| panic!("Prometheus does not listen:\n{}", told.join("\n")));
         // Or it would wait for ever to say more.
         std::thread::spawn(move || lines.for_each(drop));
-        Prometheus { child, url: format!("http://{address}") }
+        let prometheus = Prometheus { child, url: format!("http://{address}") };
+        prometheus.ready();
+        prometheus
+    }
+
+    /// Waits until it answers questions: it listens before it can.
+    fn ready(&self) {
+        let until = Instant::now() + LIMIT;
+        while !ureq::get(format!("{}/-/ready", self.url)).call().is_ok_and(|answer| answer.status().is_success()) {
+            assert!(Instant::now() < until, "Prometheus does not become ready");
+            std::thread::yield_now();
+        }
     }
 
     /// What an expression finds now; the text of its error if it has none.

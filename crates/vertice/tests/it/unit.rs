@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::prometheus::{deploy, read, there};
+use crate::prometheus::{deploy, read, there, written};
 
 /// The level that the README states, in tenths, as systemd 252 counts it; and with the drop-ins for acting.
 const LEVELS: [(&[&str], u64); 3] = [(&[], 14), (&["live.conf"], 19), (&["live.conf", "capture.conf"], 21)];
@@ -15,10 +15,9 @@ fn the_unit_is_as_closed_as_the_readme_says() {
     let readme = read("README.md");
     for (drop_ins, level) in LEVELS {
         let dir = tempfile::tempdir().unwrap();
-        let unit = dir.path().join("vertice.service");
         // The program lies elsewhere while it is tested.
         let text = read("systemd/vertice.service").replace("/usr/bin/vertice", env!("CARGO_BIN_EXE_vertice"));
-        std::fs::write(&unit, text).unwrap();
+        let unit = written(dir.path().join("vertice.service"), &text);
         let beside = dir.path().join("vertice.service.d");
         std::fs::create_dir(&beside).unwrap();
         for name in drop_ins {
