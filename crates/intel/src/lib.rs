@@ -10,7 +10,9 @@ mod facts;
 mod intent;
 pub mod learn;
 pub mod limits;
+mod mapper;
 
 pub use counts::Evidence;
 pub use facts::{Actor, ActorKind, FactError, Facts, parent};
+pub use mapper::{Mapped, Mapper, Mapping};
 pub use intent::{Basis, Forecast, Intent, Prediction, Standing, model_text};
