@@ -20,7 +20,9 @@ fn main() {
     let mapper = labelled::mapper();
     let commands = labelled::commands(&folder);
     println!("{} rules, {} labelled commands\n", mapper.rules(), commands.len());
-    println!("| half | commands | mapped at all | label among them (parent) | (exact) | of those mapped, label first (parent) | techniques given | of them the label (parent) |");
+    println!(
+        "| half | commands | mapped at all | label among them (parent) | (exact) | of those mapped, label first (parent) | techniques given | of them the label (parent) |"
+    );
     println!("|---|---|---|---|---|---|---|---|");
     for (half, name) in [(0, "development"), (1, "figure")] {
         println!("{}", labelled::Score::of(&mapper, commands.iter().filter(|c| c.half == half)).row(name));

@@ -171,9 +171,8 @@ impl Counts {
     fn association(&self, before: &[usize]) -> Shares {
         let (v, n) = (self.used.len(), self.groups.len() as f64);
         let used = |t: usize| (f64::from(self.used[t]) + 1.0) / (n + 2.0);
-        let lift = |a: usize, b: usize| {
-            ((f64::from(self.together[a * v + b]) + 2.0) / (used(a) * used(b) * n + 2.0)).ln()
-        };
+        let lift =
+            |a: usize, b: usize| ((f64::from(self.together[a * v + b]) + 2.0) / (used(a) * used(b) * n + 2.0)).ln();
         let mean = |to| before.iter().map(|&seen| lift(seen, to)).sum::<f64>() / before.len() as f64;
         (0..v).map(|to| (f64::from(self.used[to]) + 0.5) / (n + 1.0) * mean(to).exp()).collect()
     }

@@ -47,7 +47,8 @@ pub struct Evaluation {
 }
 
 /// The baselines that the model is measured beside.
-pub const BASELINES: [&str; 3] = ["technique frequency", "tactic-order Markov chain", "smoothed technique Markov chain"];
+pub const BASELINES: [&str; 3] =
+    ["technique frequency", "tactic-order Markov chain", "smoothed technique Markov chain"];
 
 /// Kept as the place that the true technique had, from 0, for each step of each fold.
 type Places = Vec<Vec<usize>>;

@@ -59,7 +59,6 @@ pub(crate) struct Step {
 /// A recorded incident.
 #[derive(Clone, Debug)]
 pub(crate) struct Flow {
-    pub name: String,
     /// Flows of one incident share a fold, and are left out together.
     pub fold: String,
     /// Indices of the actors that may know of this incident.
@@ -160,13 +159,13 @@ impl Facts {
 
     fn flow_line(&mut self, line: &str) -> Result<(), String> {
         let fields: Vec<&str> = line.split('\t').collect();
-        if let ["flow", name, fold, leaks] = fields[..] {
+        if let ["flow", _, fold, leaks] = fields[..] {
             bounded(self.flows.len(), limits::FLOWS_MAX, "flows")?;
             let known = |id: &str| self.actors.iter().position(|a| a.id == id).ok_or(format!("{id} is no actor"));
             let leaks = leaks.split_whitespace().map(known).collect::<Result<_, _>>()?;
-            let (name, fold) = (name.to_owned(), fold.to_owned());
+            let fold = fold.to_owned();
             let (steps, edges, techniques) = (Vec::new(), Vec::new(), BTreeSet::new());
-            self.flows.push(Flow { name, fold, leaks, steps, edges, techniques });
+            self.flows.push(Flow { fold, leaks, steps, edges, techniques });
             return Ok(());
         }
         let places = |text: &str| text.split_whitespace().map(|t| self.find(t)).collect::<Result<Vec<_>, _>>();

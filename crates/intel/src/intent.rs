@@ -83,7 +83,9 @@ impl Basis {
     #[must_use]
     pub fn text(&self) -> String {
         match self {
-            Basis::Progression { seen, place } => format!("written down as number {place} of what tends to follow {seen}"),
+            Basis::Progression { seen, place } => {
+                format!("written down as number {place} of what tends to follow {seen}")
+            }
             Basis::Followed { seen, flows, of } => format!("followed {seen} in {flows} of {of} recorded incidents"),
             Basis::Shared { seen, groups, of } => {
                 format!("used by {groups} of the {of} groups and campaigns known to use {seen}")
@@ -250,9 +252,10 @@ impl Intent {
 /// The text of `content/models/intent.txt`: weights fitted to all steps, and the figures of the evaluation.
 #[must_use]
 pub fn model_text(facts: &Facts, evaluation: &Evaluation) -> String {
-    let mut text = "# Written by `cargo xtask learn intent`: weights fitted to every step, each predicted without its own\n\
+    let mut text =
+        "# Written by `cargo xtask learn intent`: weights fitted to every step, each predicted without its own\n\
                     # incident, and top-5 with 95 % intervals when incidents are left out, nested.\n"
-        .to_owned();
+            .to_owned();
     for (evidence, weight) in Evidence::ALL.into_iter().zip(evaluate::weights(facts)) {
         text += &format!("weight\t{}\t{weight:.4}\n", evidence.as_str());
     }

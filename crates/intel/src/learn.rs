@@ -99,9 +99,9 @@ pub fn learn(enterprise: &str, flows: &[(String, String)]) -> Result<Learned, Le
     Ok(Learned { attack, flows: told })
 }
 
-const NOTICE: &str = "# Written by `cargo xtask learn intent` from MITRE ATT&CK; terms of use in NOTICE.md beside this file.\n";
-const FLOW_NOTICE: &str =
-    "# Written by `cargo xtask learn intent` from the Attack Flow corpus (Apache-2.0); see NOTICE.md beside this file.\n";
+const NOTICE: &str =
+    "# Written by `cargo xtask learn intent` from MITRE ATT&CK; terms of use in NOTICE.md beside this file.\n";
+const FLOW_NOTICE: &str = "# Written by `cargo xtask learn intent` from the Attack Flow corpus (Apache-2.0); see NOTICE.md beside this file.\n";
 
 fn actors(source: &Value) -> Vec<Named> {
     let mut all = Vec::new();
@@ -142,9 +142,9 @@ fn leaks(graph: &Graph, actors: &[Named], source: &Value) -> BTreeSet<String> {
 fn contains_word(words: &str, name: &str) -> bool {
     let name = name.to_lowercase();
     let edge = |c: Option<char>| c.is_none_or(|c| !c.is_ascii_alphanumeric());
-    words.match_indices(&name).any(|(at, _)| {
-        edge(words[..at].chars().next_back()) && edge(words[at + name.len()..].chars().next())
-    })
+    words
+        .match_indices(&name)
+        .any(|(at, _)| edge(words[..at].chars().next_back()) && edge(words[at + name.len()..].chars().next()))
 }
 
 /// A flow as a graph of its actions.

@@ -11,8 +11,12 @@ mod intent;
 pub mod learn;
 pub mod limits;
 mod mapper;
+pub mod narrative;
+mod profile;
 
 pub use counts::Evidence;
 pub use facts::{Actor, ActorKind, FactError, Facts, parent};
-pub use mapper::{Mapped, Mapper, Mapping};
 pub use intent::{Basis, Forecast, Intent, Prediction, Standing, model_text};
+pub use mapper::{Mapped, Mapper, Mapping};
+pub use narrative::check;
+pub use profile::{Objective, ObjectiveSeen, Profile, Resemblance, Skill};

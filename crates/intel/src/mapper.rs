@@ -258,3 +258,9 @@ fn plain(text: &str) -> String {
 pub(crate) fn floor_boundary(text: &str, max: usize) -> usize {
     (0..=max.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0)
 }
+
+/// The words of a command without path and ending, to look for the names of tools in.
+pub(crate) fn words(text: &str) -> Vec<String> {
+    let plain = plain(&text[..floor_boundary(text, limits::MAPPED_BYTES_MAX)]);
+    Command::all(&plain).iter().flat_map(|c| c.programs.iter().map(|p| (*p).to_owned())).collect()
+}

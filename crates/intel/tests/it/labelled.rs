@@ -8,7 +8,6 @@ use vertice_model::Technique;
 
 /// A command and the technique that its step is filed under.
 pub struct Labelled {
-    pub name: String,
     pub command: String,
     pub label: Technique,
     /// 0: seen while the rules were written; 1: not.
@@ -22,7 +21,8 @@ pub fn mapper() -> Mapper {
 /// The steps with a technique and a command; of several forms of one step the first.
 pub fn commands(folder: &Path) -> Vec<Labelled> {
     let mut all: Vec<Labelled> = Vec::new();
-    let mut files: Vec<_> = std::fs::read_dir(folder).expect("the folder is there").flatten().map(|e| e.path()).collect();
+    let mut files: Vec<_> =
+        std::fs::read_dir(folder).expect("the folder is there").flatten().map(|e| e.path()).collect();
     files.sort();
     for file in files.iter().filter(|f| f.extension().is_some_and(|e| e == "yaml")) {
         let text = std::fs::read_to_string(file).expect("the plan can be read");
@@ -31,7 +31,7 @@ pub fn commands(folder: &Path) -> Vec<Labelled> {
             let label = step.pointer("/technique/attack_id").and_then(Value::as_str).and_then(|t| t.parse().ok());
             let name = step.get("name").and_then(Value::as_str).unwrap_or_default();
             let (Some(label), Some(command)) = (label, command(step)) else { continue };
-            all.push(Labelled { name: name.to_owned(), command, label, half: half(name) });
+            all.push(Labelled { command, label, half: half(name) });
         }
     }
     all

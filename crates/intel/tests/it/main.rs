@@ -1,1 +1,6 @@
-//! Integration tests.
+//! Integration tests of what is known of attackers.
+
+mod intent;
+mod labelled;
+mod mapping;
+mod narrative;
