@@ -4,6 +4,7 @@
 //! digest of the step's name. The rules were written with sight of the first half only; the figure is of the second.
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
+#![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 
 #[path = "../tests/it/labelled.rs"]
 mod labelled;
@@ -25,7 +26,7 @@ fn main() {
     );
     println!("|---|---|---|---|---|---|---|---|");
     for (half, name) in [(0, "development"), (1, "figure")] {
-        println!("{}", labelled::Score::of(&mapper, commands.iter().filter(|c| c.half == half)).row(name));
+        println!("{}", row(&labelled::Score::of(&mapper, commands.iter().filter(|c| c.half == half)), name));
     }
     let started = Instant::now();
     let rounds = 20;
@@ -36,4 +37,31 @@ fn main() {
     }
     let each = started.elapsed().as_micros() / (rounds * commands.len().max(1) as u128);
     println!("\none command: {each} µs on average");
+}
+
+/// One line of the table.
+fn row(score: &labelled::Score, name: &str) -> String {
+    let share = |n: u32, of: u32| {
+        let (low, high) = wilson(n, of);
+        format!("{n} of {of}: {:.2} ({low:.2} to {high:.2})", f64::from(n) / f64::from(of.max(1)))
+    };
+    format!(
+        "| {name} | {} | {} | {} | {} | {} | {} | {} |",
+        score.commands,
+        share(score.mapped, score.commands),
+        share(score.label_parent, score.commands),
+        share(score.label_exact, score.commands),
+        share(score.first_parent, score.mapped),
+        score.given,
+        share(score.given_right, score.given),
+    )
+}
+
+/// The 95 % interval of a share (Wilson 1927).
+fn wilson(n: u32, of: u32) -> (f64, f64) {
+    let (z, of) = (1.96_f64, f64::from(of.max(1)));
+    let p = f64::from(n) / of;
+    let middle = p + z * z / (2.0 * of);
+    let half = z * (p * (1.0 - p) / of + z * z / (4.0 * of * of)).sqrt();
+    ((middle - half) / (1.0 + z * z / of), (middle + half) / (1.0 + z * z / of))
 }

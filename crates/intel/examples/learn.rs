@@ -3,6 +3,7 @@
 
 use std::error::Error;
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use vertice_intel::{Facts, evaluate, learn, model_text};
@@ -24,8 +25,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     let progression = fs::read_to_string(content.join("intel/progression.txt"))?;
     let facts = Facts::parse(&learned.attack, &learned.flows, &progression)?;
     let evaluation = evaluate::evaluate(&facts);
-    fs::write(content.join("intel/attack.txt"), &learned.attack)?;
-    fs::write(content.join("intel/flows.txt"), &learned.flows)?;
-    fs::write(content.join("models/intent.txt"), model_text(&facts, &evaluation))?;
+    write(&content.join("intel/attack.txt"), &learned.attack)?;
+    write(&content.join("intel/flows.txt"), &learned.flows)?;
+    write(&content.join("models/intent.txt"), &model_text(&facts, &evaluation))?;
     Ok(())
+}
+
+fn write(path: &Path, text: &str) -> std::io::Result<()> {
+    fs::File::create(path)?.write_all(text.as_bytes())
 }

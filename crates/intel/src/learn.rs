@@ -130,10 +130,11 @@ fn leaks(graph: &Graph, actors: &[Named], source: &Value) -> BTreeSet<String> {
     };
     let mut ids: BTreeSet<String> = actors.iter().filter(|a| told(a)).map(|a| a.id.clone()).collect();
     for pair in list(source, "campaign_attributed_to_group") {
-        if let [Some(campaign), Some(group)] = [0, 1].map(|i| pair.get(i).and_then(Value::as_str)) {
-            if ids.contains(group) && actors.iter().any(|a| a.id == campaign) {
-                ids.insert(campaign.to_owned());
-            }
+        if let [Some(campaign), Some(group)] = [0, 1].map(|i| pair.get(i).and_then(Value::as_str))
+            && ids.contains(group)
+            && actors.iter().any(|a| a.id == campaign)
+        {
+            ids.insert(campaign.to_owned());
         }
     }
     ids

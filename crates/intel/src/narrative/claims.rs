@@ -42,6 +42,50 @@ const LARGE: [&str; 28] = [
     "once",
 ];
 
+/// Words with digits that claim nothing.
+const TERMS: [&str; 9] = ["md5", "sha1", "sha224", "sha256", "sha384", "sha512", "ipv4", "ipv6", "base64"];
+
+/// Words that make a time of a number beside them; such a time is not compared, so it must be written as RFC 3339.
+const TIME_WORDS: [&str; 37] = [
+    "am",
+    "pm",
+    "a.m",
+    "p.m",
+    "o'clock",
+    "second",
+    "seconds",
+    "minute",
+    "minutes",
+    "hour",
+    "hours",
+    "day",
+    "days",
+    "week",
+    "weeks",
+    "month",
+    "months",
+    "year",
+    "years",
+    "january",
+    "february",
+    "march",
+    "april",
+    "may",
+    "june",
+    "july",
+    "august",
+    "september",
+    "october",
+    "november",
+    "december",
+    "jan",
+    "feb",
+    "aug",
+    "sept",
+    "oct",
+    "dec",
+];
+
 /// Whether a character hides what a text says: one that is not seen, a number of another script, or a look-alike of
 /// ASCII.
 pub fn hides(c: char) -> bool {
@@ -149,6 +193,9 @@ impl Claim {
             let found = cited.iter().any(|e| e.times.iter().any(|t| lower(t).starts_with(&both)));
             return (2, if found { vec![] } else { vec![(ClaimKind::Time, format!("{word} {}", words[1]))] });
         }
+        if let Some(next) = words.get(1).filter(|next| is_time_together(word, next)) {
+            return (1, vec![(ClaimKind::Time, format!("{word} {next}"))]);
+        }
         // 1 234 567: thousands with spaces are one number.
         let group = |w: &&&str| w.len() == 3 && w.bytes().all(|b| b.is_ascii_digit());
         if (1..=3).contains(&word.len()) && word.bytes().all(|b| b.is_ascii_digit()) {
@@ -202,6 +249,11 @@ fn one(word: &str, cited: &[&Exhibit], depth: u8) -> Vec<(ClaimKind, String)> {
 
 /// A word that is no claim as a whole: its parts may be.
 fn apart(word: &str, cited: &[&Exhibit], depth: u8) -> Vec<(ClaimKind, String)> {
+    let bytes = word.as_bytes();
+    if bytes.windows(3).any(|w| w[0].is_ascii_digit() && w[1] == b',' && w[2].is_ascii_digit()) {
+        // Grouped as no number is: a list without spaces, or a decimal comma.
+        return vec![(ClaimKind::Other, word.to_owned())];
+    }
     if depth < 3 {
         if let Some((address_part, port)) = word.rsplit_once(':').filter(|(a, _)| address(a).is_some()) {
             return [one(address_part, cited, 3), one(port, cited, 3)].concat();
@@ -211,19 +263,23 @@ fn apart(word: &str, cited: &[&Exhibit], depth: u8) -> Vec<(ClaimKind, String)> 
             '#', '+', '~', '&', '*', '\\', '…', '“', '”', '’', '‘', '×', '?', '!', '$', '`', '^',
         ];
         let parts: Vec<&str> = word.split(between).map(trimmed).filter(|p| !p.is_empty()).collect();
+        if let Some(pair) = parts.windows(2).find(|p| is_time_together(p[0], p[1])) {
+            return vec![(ClaimKind::Time, pair.join(" "))];
+        }
         if parts.len() > 1 || parts.first().is_some_and(|p| *p != word) {
             return parts.into_iter().flat_map(|p| one(p, cited, depth + 1)).collect();
         }
     }
-    let kind = match () {
-        () if is_domain(word) => ClaimKind::Address,
+    let starts_with_digit = |part: &str| part.starts_with(|c: char| c.is_ascii_digit());
+    let kind = match word.split_once(':') {
+        _ if TERMS.contains(&word) => return vec![],
+        _ if is_domain(word) => ClaimKind::Address,
         // Several colons are an address of some kind, if not of ours.
-        () if word.matches(':').count() > 1 => ClaimKind::Address,
-        () if word.bytes().any(|b| b.is_ascii_digit()) => ClaimKind::Other,
-        () if word.contains(':') && depth < 3 => {
-            return word.split(':').filter(|p| !p.is_empty()).flat_map(|p| one(p, cited, 3)).collect();
-        }
-        () => return vec![],
+        Some((_, rest)) if rest.contains(':') => ClaimKind::Address,
+        Some((a, b)) if starts_with_digit(a) && starts_with_digit(b) => ClaimKind::Time,
+        Some((a, b)) => return [a, b].into_iter().filter(|p| !p.is_empty()).flat_map(|p| one(p, cited, 3)).collect(),
+        None if word.bytes().any(|b| b.is_ascii_digit()) => ClaimKind::Other,
+        None => return vec![],
     };
     vec![(kind, word.to_owned())]
 }
@@ -234,6 +290,14 @@ fn refuse_unless(found: bool, kind: ClaimKind, word: &str) -> Vec<(ClaimKind, St
 
 fn has_count(digits: &str, cited: &[&Exhibit]) -> bool {
     digits.parse::<u64>().is_ok_and(|n| cited.iter().any(|e| e.counts.contains(&n)))
+}
+
+/// Whether two words are a time together: `3 pm`, `three days`, `january 3`.
+fn is_time_together(a: &str, b: &str) -> bool {
+    let numeric = |w: &str| w.starts_with(|c: char| c.is_ascii_digit()) || SMALL.contains(&w) || LARGE.contains(&w);
+    let timely = |w: &str| TIME_WORDS.contains(&w);
+    // "May" is a verb, too; before a number it is a month.
+    (numeric(a) && timely(b) && b != "may") || (timely(a) && TIME_WORDS[19..].contains(&a) && numeric(b))
 }
 
 /// An address, in brackets or not, without its zone.
@@ -271,7 +335,9 @@ fn number(word: &str) -> Option<String> {
     let groups: Vec<&str> = word.split(separators).collect();
     let digits = |g: &&str| !g.is_empty() && g.bytes().all(|b| b.is_ascii_digit());
     let grouped = groups.len() == 1 || (groups[0].len() <= 3 && groups[1..].iter().all(|g| g.len() == 3));
-    (groups.iter().all(digits) && grouped).then(|| groups.concat())
+    // A leading zero is of a date, a code, an octal number, and no count.
+    let counted = groups == ["0"] || !groups[0].starts_with('0');
+    (groups.iter().all(digits) && grouped && counted).then(|| groups.concat())
 }
 
 /// Labels with dots between, the last of two letters or more.

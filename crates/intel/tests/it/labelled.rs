@@ -78,30 +78,4 @@ impl Score {
         }
         score
     }
-
-    pub fn row(&self, name: &str) -> String {
-        let share = |n: u32, of: u32| {
-            let (low, high) = wilson(n, of);
-            format!("{n} of {of}: {:.2} ({low:.2} to {high:.2})", f64::from(n) / f64::from(of.max(1)))
-        };
-        format!(
-            "| {name} | {} | {} | {} | {} | {} | {} | {} |",
-            self.commands,
-            share(self.mapped, self.commands),
-            share(self.label_parent, self.commands),
-            share(self.label_exact, self.commands),
-            share(self.first_parent, self.mapped),
-            self.given,
-            share(self.given_right, self.given),
-        )
-    }
-}
-
-/// The 95 % interval of a share (Wilson 1927).
-fn wilson(n: u32, of: u32) -> (f64, f64) {
-    let (z, of) = (1.96_f64, f64::from(of.max(1)));
-    let p = f64::from(n) / of;
-    let middle = p + z * z / (2.0 * of);
-    let half = z * (p * (1.0 - p) / of + z * z / (4.0 * of * of)).sqrt();
-    ((middle - half) / (1.0 + z * z / of), (middle + half) / (1.0 + z * z / of))
 }

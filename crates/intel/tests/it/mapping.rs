@@ -68,15 +68,15 @@ fn commands_show_their_techniques_and_the_words_they_rest_on() {
 
 #[test]
 fn a_rule_needs_its_words_in_one_command() {
-    let mapper = Mapper::parse("T1001: program a, word /b*\n# c\nT1002: text c|d, whole e").unwrap();
+    let mapper = Mapper::parse("T1001: program a, word /b*\n# c\nT1002: text cc|dd, whole ee").unwrap();
     let shown = |text: &str| mapper.map(text).techniques.iter().map(|m| m.rule_line).collect::<Vec<_>>();
     for (text, lines) in [
         ("a /bcd", vec![1]),
         ("a; /bcd", vec![]),
         ("x/a.exe --bcd", vec![1]),
         ("a b", vec![]),
-        ("c; e", vec![3]),
-        ("D|E a -b", vec![3, 1]),
+        ("cc; ee", vec![3]),
+        ("DD|EE a -b", vec![3, 1]),
         ("", vec![]),
     ] {
         let mut found = shown(text);
@@ -125,7 +125,7 @@ fn any_text_is_mapped_without_a_panic_and_within_bounds() {
         assert_eq!(found, mapper.map(&text));
     }
     for part in ["\"", "^", "a;", "é", "\\", "net user ", "\u{1F600}|", "-"] {
-        let found = mapper.map(&part.repeat(limits::MAPPED_BYTES_MAX));
+        let found = mapper.map(&part.repeat(limits::MAPPED_BYTES_MAX + 1));
         assert!(found.cut);
     }
     let all: String = COMMANDS.iter().map(|(command, ..)| format!("{command}\n")).collect();

@@ -94,6 +94,12 @@ fn what_is_not_in_the_cited_evidence_is_refused() {
         ("On 2026-01-03 it began", Time),
         ("On 2026-01-02 05:04 it began", Time),
         ("At 05:04 it began", Time),
+        ("At 3:12 it began", Time),
+        ("At 3 pm it began", Time),
+        ("It took three days", Time),
+        ("After a 12-hour pause", Time),
+        ("On January 3 it began", Time),
+        ("There were 03 of them", Other),
         ("The host ws5 came", Other),
         ("The rule \"SSH guessing 6 in 60s\" fired", Count),
     ] {
