@@ -40,7 +40,8 @@ pub struct Evaluation {
     pub flows: usize,
     /// Flows of one incident count as one fold.
     pub folds: usize,
-    /// First the model, then the baselines, then each kind of evidence alone.
+    /// First the model, then the baselines, then the model without what was written by hand, then each kind of
+    /// evidence alone.
     pub rows: Vec<Row>,
     /// How much better the model is than each baseline in top-5, resampled in pairs.
     pub gains: Vec<(&'static str, Rate)>,
@@ -63,6 +64,9 @@ pub fn evaluate(facts: &Facts) -> Evaluation {
         let examples: Vec<Weights> =
             (0..folds.len()).filter(|other| *other != at).flat_map(|other| nested[&(at, other)].clone()).collect();
         let weights = counts::fit(&examples);
+        // What data alone can say, without what was written down by hand.
+        let by_data: Vec<Weights> = examples.iter().map(|e| [0.0, e[1], e[2], e[3], e[4], e[5]]).collect();
+        let by_data = counts::fit(&by_data);
         let counts = Counts::without(facts, &[fold]);
         for step in steps(facts, fold) {
             let before = &step.before[..];
@@ -71,6 +75,7 @@ pub fn evaluate(facts: &Facts) -> Evaluation {
                 counts.shares(facts, Evidence::Frequency, before),
                 counts.shares(facts, Evidence::TacticChain, before),
                 counts.technique_chain(before),
+                counts::mixed(facts, &counts, &by_data, before),
             ];
             ways.extend(Evidence::ALL.map(|e| counts.shares(facts, e, before)));
             for (way, shares) in ways.iter().enumerate() {
@@ -79,7 +84,7 @@ pub fn evaluate(facts: &Facts) -> Evaluation {
             }
         }
     }
-    let names = ["model"].into_iter().chain(BASELINES).chain(Evidence::ALL.map(Evidence::as_str));
+    let names = ["model"].into_iter().chain(BASELINES).chain(["model without progression"]).chain(Evidence::ALL.map(Evidence::as_str));
     let rows = names.zip(places.values()).map(|(name, places)| Row { name, top: [1, 3, 5].map(|k| rate(places, k)) });
     Evaluation {
         steps: facts.flows.iter().map(|f| f.steps.len()).sum(),
