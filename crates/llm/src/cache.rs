@@ -88,7 +88,8 @@ impl Cache {
 
     pub(crate) fn put(&self, now: Timestamp, digest: Digest, response: Arc<Response>) {
         // The JSON is the text once more, in pieces of up to four times its size.
-        let bytes = response.text.len() * if response.json.is_some() { 5 } else { 1 } + response.model.len() + ENTRY_BYTES;
+        let bytes =
+            response.text.len() * if response.json.is_some() { 5 } else { 1 } + response.model.len() + ENTRY_BYTES;
         if self.settings.entries == 0 || bytes > self.settings.bytes {
             return;
         }

@@ -15,43 +15,46 @@ impl Models {
     /// from one that can not write JSON. It costs some hundred tokens each, which the budget counts.
     #[must_use]
     pub fn check(&self, time: Duration) -> Vec<Checked> {
-        self.names().map(|(name, provider, model)| {
-            let mut checked = Checked {
-                name: name.to_owned(),
-                provider,
-                model: model.to_owned(),
-                answers: false,
-                json: false,
-                latency_ms: 0.0,
-                input_tokens: 0,
-                output_tokens: 0,
-                cost_microusd: Some(0),
-                problem: None,
-            };
-            match self.ask(name, true, time) {
-                Ok(response) => {
-                    checked.json = true;
-                    checked.heard(&response);
-                }
-                Err(error) => {
-                    checked.problem = Some(error.to_string());
-                    let may_be_the_form = matches!(
-                        error.why,
-                        Why::WrongShape | Why::CutShort | Why::Rejected(_) | Why::Declined | Why::Failed(_)
-                    );
-                    if let Some(Ok(response)) = may_be_the_form.then(|| self.ask(name, false, time)) {
+        self.names()
+            .map(|(name, provider, model)| {
+                let mut checked = Checked {
+                    name: name.to_owned(),
+                    provider,
+                    model: model.to_owned(),
+                    answers: false,
+                    json: false,
+                    latency_ms: 0.0,
+                    input_tokens: 0,
+                    output_tokens: 0,
+                    cost_microusd: Some(0),
+                    problem: None,
+                };
+                match self.ask(name, true, time) {
+                    Ok(response) => {
+                        checked.json = true;
                         checked.heard(&response);
                     }
+                    Err(error) => {
+                        checked.problem = Some(error.to_string());
+                        let may_be_the_form = matches!(
+                            error.why,
+                            Why::WrongShape | Why::CutShort | Why::Rejected(_) | Why::Declined | Why::Failed(_)
+                        );
+                        if let Some(Ok(response)) = may_be_the_form.then(|| self.ask(name, false, time)) {
+                            checked.heard(&response);
+                        }
+                    }
                 }
-            }
-            checked
-        }).collect()
+                checked
+            })
+            .collect()
     }
 
     fn ask(&self, name: &str, in_json: bool, time: Duration) -> Result<Response, Error> {
         let world = self.world().ok_or(Skip::NoModel)?;
         let deadline = after(world.clock.now(), time);
-        let mut request = Request::new(Purpose::Check, "You answer in as few words as you can.", "Are you there? Say yes.", deadline);
+        let mut request =
+            Request::new(Purpose::Check, "You answer in as few words as you can.", "Are you there? Say yes.", deadline);
         // Room for one that thinks first.
         request.max_tokens = 512;
         if in_json {

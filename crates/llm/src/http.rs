@@ -50,12 +50,7 @@ impl Http {
     }
 
     /// Sends JSON and reads the whole answer, all within the time.
-    pub(crate) fn post(
-        &self,
-        headers: &[(&'static str, Secret)],
-        body: &[u8],
-        time: Duration,
-    ) -> Result<Answer, Why> {
+    pub(crate) fn post(&self, headers: &[(&'static str, Secret)], body: &[u8], time: Duration) -> Result<Answer, Why> {
         let mut request = self.agent.post(&self.url).config().timeout_global(Some(time)).build();
         request = request.header("content-type", "application/json").header("accept", "application/json");
         for (name, value) in headers {

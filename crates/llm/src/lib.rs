@@ -22,7 +22,8 @@
 //! # Secrets
 //! Keys come from the environment or a file, never from the configuration itself. They are [`Secret`]s, which
 //! nothing shows; headers that hold them are marked as sensitive; a provider's own words are stripped of them before
-//! they become part of an error.
+//! they become part of an error. The HTTP client writes every byte of a request to its log at `trace`; the `log` crate is
+//! among the dependencies only to leave that level out of the program (its feature `max_level_debug`).
 
 mod breaker;
 mod budget;

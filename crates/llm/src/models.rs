@@ -63,7 +63,12 @@ impl Models {
     ///
     /// # Errors
     /// What can not be used, by its key. No secret is in it.
-    pub fn new(settings: &Settings, environment: Environment<'_>, world: World, spent: Spent) -> Result<Models, SettingsError> {
+    pub fn new(
+        settings: &Settings,
+        environment: Environment<'_>,
+        world: World,
+        spent: Spent,
+    ) -> Result<Models, SettingsError> {
         settings.check()?;
         let environment = &|name: &str| environment(name).filter(|v| !v.trim().is_empty());
         let configured = if settings.models.is_empty() { from(environment, settings) } else { settings.models.clone() };
@@ -80,7 +85,8 @@ impl Models {
         let common = Arc::new(common(settings, environment, world, (&ready, spent))?);
         let prefer = if ready.contains_key(&settings.model) { Some(&settings.model) } else { ready.keys().next() };
         let prefer = prefer.cloned().unwrap_or_default();
-        let purposes = settings.purposes.iter().filter(|(_, m)| ready.contains_key(*m)).map(|(p, m)| (*p, m.clone())).collect();
+        let purposes =
+            settings.purposes.iter().filter(|(_, m)| ready.contains_key(*m)).map(|(p, m)| (*p, m.clone())).collect();
         let mut models = BTreeMap::new();
         for (name, model) in ready {
             let wrong = |reason| SettingsError { key: format!("models.{name}.ca_file"), reason };
@@ -171,7 +177,11 @@ fn from(environment: Environment<'_>, settings: &Settings) -> BTreeMap<String, M
 }
 
 impl Ready {
-    fn new(settings: ModelSettings, environment: Environment<'_>, replays: bool) -> Result<Ready, (&'static str, String)> {
+    fn new(
+        settings: ModelSettings,
+        environment: Environment<'_>,
+        replays: bool,
+    ) -> Result<Ready, (&'static str, String)> {
         let names = match settings.provider {
             Provider::OpenaiChat | Provider::OpenaiResponses => Some(("OPENAI_BASE_URL", "OPENAI_API_KEY")),
             Provider::Anthropic => Some(("ANTHROPIC_BASE_URL", "ANTHROPIC_API_KEY")),
@@ -233,7 +243,10 @@ fn common(
     world: World,
     (ready, spent): (&BTreeMap<String, Ready>, Spent),
 ) -> Result<Common, SettingsError> {
-    let wrong = |key: &str| { let key = key.to_owned(); move |reason| SettingsError { key, reason } };
+    let wrong = |key: &str| {
+        let key = key.to_owned();
+        move |reason| SettingsError { key, reason }
+    };
     let mut keys: Vec<_> = ready.values().filter_map(|r| r.key.clone()).collect();
     // An answer that came from Redis would not be recorded, and a replay opens no socket.
     let alone = !settings.replay.as_os_str().is_empty() || !settings.record.as_os_str().is_empty();
@@ -248,7 +261,13 @@ fn common(
         None => None,
     };
     let redactor = Redactor::new(&settings.redaction, &keys).map_err(wrong("redaction"))?;
-    Ok(Common { budget: Budget::new(settings.budget, spent), cache: Cache::new(settings.cache), redis, redactor, world })
+    Ok(Common {
+        budget: Budget::new(settings.budget, spent),
+        cache: Cache::new(settings.cache),
+        redis,
+        redactor,
+        world,
+    })
 }
 
 /// How a model did when it was asked whether it is there.

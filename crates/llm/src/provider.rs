@@ -167,11 +167,9 @@ impl Model for Client {
                 output_tokens: output.min(limits::CLAIMED_TOKENS_MAX),
                 estimated: false,
             },
-            None => Usage {
-                input_tokens: tokens(request.bytes()),
-                output_tokens: tokens(read.text.len()),
-                estimated: true,
-            },
+            None => {
+                Usage { input_tokens: tokens(request.bytes()), output_tokens: tokens(read.text.len()), estimated: true }
+            }
         };
         Ok(Response {
             text: read.text,

@@ -46,7 +46,12 @@ impl Queue {
     ///
     /// # Errors
     /// When the system has no thread for it.
-    pub fn start(model: Arc<dyn Model>, clock: Arc<dyn Clock>, workers: usize, questions: usize) -> std::io::Result<Queue> {
+    pub fn start(
+        model: Arc<dyn Model>,
+        clock: Arc<dyn Clock>,
+        workers: usize,
+        questions: usize,
+    ) -> std::io::Result<Queue> {
         let questions = questions.clamp(1, limits::QUEUE_MAX);
         let line = Arc::new(Line { model, clock, questions, inner: Mutex::default(), came: Condvar::new() });
         let queue = Queue(Arc::clone(&line));
@@ -63,7 +68,11 @@ impl Queue {
     ///
     /// # Errors
     /// [`Skip::QueueFull`], and nothing was put.
-    pub fn ask(&self, request: Request, then: impl FnOnce(Result<Response, Error>) + Send + 'static) -> Result<(), Skip> {
+    pub fn ask(
+        &self,
+        request: Request,
+        then: impl FnOnce(Result<Response, Error>) + Send + 'static,
+    ) -> Result<(), Skip> {
         let mut inner = self.0.lock();
         let bytes = request.bytes();
         if inner.waiting.len() >= self.0.questions || inner.bytes + bytes > limits::QUEUE_BYTES_MAX {

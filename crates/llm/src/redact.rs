@@ -48,13 +48,7 @@ pub struct RedactionSettings {
 
 impl Default for RedactionSettings {
     fn default() -> RedactionSettings {
-        RedactionSettings {
-            secrets: true,
-            emails: true,
-            users: false,
-            addresses: Addresses::Keep,
-            words: Vec::new(),
-        }
+        RedactionSettings { secrets: true, emails: true, users: false, addresses: Addresses::Keep, words: Vec::new() }
     }
 }
 
@@ -119,7 +113,8 @@ impl Redactor {
         if settings.words.iter().any(|w| w.trim().len() < 2) {
             return Err("a word to take out has two bytes or more".to_owned());
         }
-        let rules = Rules::new(settings, own).map_err(|_| "the words to take out are too many or too long".to_owned())?;
+        let rules =
+            Rules::new(settings, own).map_err(|_| "the words to take out are too many or too long".to_owned())?;
         Ok(Redactor { rules: Arc::new(rules), addresses: settings.addresses })
     }
 
@@ -137,7 +132,9 @@ impl Redactor {
 
     /// Takes secrets out of what is shown and never sent.
     pub(crate) fn redact_secrets(&self, text: &str) -> String {
-        let found = Redactor::apart(Redactor::found(text, self.rules.for_showing()));
+        let mut found = Redactor::found(text, self.rules.for_showing());
+        found.extend(self.rules.fragments(text).map(|range| (range, Kind::Secret)));
+        let found = Redactor::apart(found);
         let mut kept = String::with_capacity(text.len());
         let mut at = 0;
         for (range, _) in found {

@@ -82,7 +82,12 @@ fn well_formed(schema: &Value, at: &str, depth: usize) -> Result<(), SchemaError
             "additionalProperties" => *value == Value::Bool(false),
             "items" | "anyOf" => true,
             word if BOUNDS.contains(&word) => value.is_number(),
-            _ => return Err(SchemaError { at: format!("{at}/{word}"), reason: "this word is not among those that hold" }),
+            _ => {
+                return Err(SchemaError {
+                    at: format!("{at}/{word}"),
+                    reason: "this word is not among those that hold",
+                });
+            }
         };
         if !fine {
             return Err(SchemaError { at: format!("{at}/{word}"), reason: "it has not the form that it must have" });

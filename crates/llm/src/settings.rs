@@ -157,7 +157,10 @@ impl Settings {
         }
         for (key, usd) in [("usd_per_hour", self.budget.usd_per_hour), ("usd_per_day", self.budget.usd_per_day)] {
             if !is_amount(usd) {
-                return wrong(&format!("budget.{key}"), "it is 0 for no limit, or a millionth of a dollar or more".into());
+                return wrong(
+                    &format!("budget.{key}"),
+                    "it is 0 for no limit, or a millionth of a dollar or more".into(),
+                );
             }
         }
         if self.cache.entries > limits::CACHE_ENTRIES_MAX {
@@ -206,7 +209,9 @@ impl ModelSettings {
         if self.model.trim().is_empty() || self.model.len() > 256 {
             return wrong("model", "it is what the provider calls the model".to_owned());
         }
-        for (key, usd) in [("usd_per_million_in", self.usd_per_million_in), ("usd_per_million_out", self.usd_per_million_out)] {
+        for (key, usd) in
+            [("usd_per_million_in", self.usd_per_million_in), ("usd_per_million_out", self.usd_per_million_out)]
+        {
             if !usd.is_none_or(is_amount) {
                 return wrong(key, "it is 0, or a millionth of a dollar or more".to_owned());
             }

@@ -66,8 +66,7 @@ impl Shared {
     pub(crate) fn get(&self, digest: Digest) -> Option<Response> {
         let max = limits::KEPT_BYTES_MAX as isize;
         // A range, so that no more is read than an answer can have.
-        let bytes: Vec<u8> =
-            self.ask(|c| redis::cmd("GETRANGE").arg(key(digest)).arg(0).arg(max).query(c))?;
+        let bytes: Vec<u8> = self.ask(|c| redis::cmd("GETRANGE").arg(key(digest)).arg(0).arg(max).query(c))?;
         if bytes.is_empty() || bytes.len() as u64 > limits::KEPT_BYTES_MAX {
             return None;
         }
@@ -81,8 +80,7 @@ impl Shared {
             return;
         }
         let ttl_ms = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX).max(1);
-        let _: Option<()> =
-            self.ask(|c| redis::cmd("SET").arg(key(digest)).arg(&bytes).arg("PX").arg(ttl_ms).query(c));
+        let _: Option<()> = self.ask(|c| redis::cmd("SET").arg(key(digest)).arg(&bytes).arg("PX").arg(ttl_ms).query(c));
     }
 
     fn ask<T>(&self, what: impl FnOnce(&mut Connection) -> redis::RedisResult<T>) -> Option<T> {

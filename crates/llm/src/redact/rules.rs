@@ -1,5 +1,7 @@
 //! The shapes of what is taken out.
 
+use std::ops::Range;
+
 use regex::{Regex, RegexBuilder};
 
 use super::{Kind, RedactionSettings, Rule};
@@ -12,7 +14,11 @@ pub(super) struct Rules {
     sent: usize,
     others: Vec<Rule>,
     pub(super) address: Regex,
+    own: Vec<Secret>,
 }
+
+/// How much of a key is too much to be shown, in bytes. Its first letters only say whose it is.
+const FRAGMENT_BYTES: usize = 8;
 
 /// Secrets. The first group that takes part is what goes; without one, all of it does.
 const SECRETS: [&str; 17] = [
@@ -46,7 +52,7 @@ const SECRETS: [&str; 17] = [
 /// What stands before an `@` in a URL.
 const IN_URL: &str = r#"(?i)\b[a-z][a-z0-9+.-]{1,20}://[^\s/:@"'<>]*:([^\s/@"'<>]+)@"#;
 
-const EMAIL: &str = r"[A-Za-z0-9][A-Za-z0-9._%+'-]{0,63}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63})+";
+const EMAIL: &str = r"[A-Za-z0-9][A-Za-z0-9._%+'-]{0,63}@(?:[A-Za-z0-9-]{1,63}\.)+[A-Za-z][A-Za-z0-9-]{1,62}";
 
 const USERS: [&str; 4] = [
     r#"/(?:home|Users)/([A-Za-z0-9._-]{1,64})"#,
@@ -56,7 +62,8 @@ const USERS: [&str; 4] = [
 ];
 
 /// What may be an address; whether it is one is found by reading it.
-const ADDRESS: &str = r"\b(?:\d{1,3}\.){3}\d{1,3}\b|(?i)(?:\b[0-9a-f]{1,4}|:):[0-9a-f:]*(?:[0-9a-f]|:)(?:(?:\d{1,3}\.){3}\d{1,3})?";
+const ADDRESS: &str =
+    r"\b(?:\d{1,3}\.){3}\d{1,3}\b|(?i)(?:\b[0-9a-f]{1,4}|:):[0-9a-f:]*(?:[0-9a-f]|:)(?:(?:\d{1,3}\.){3}\d{1,3})?";
 
 impl Rules {
     pub(super) fn new(settings: &RedactionSettings, own: &[Secret]) -> Result<Rules, regex::Error> {
@@ -82,7 +89,7 @@ impl Rules {
             let rule = RegexBuilder::new(&any.join("|")).case_insensitive(true).build()?;
             others.push((rule, Kind::Word));
         }
-        Ok(Rules { secrets, sent, others, address: Regex::new(ADDRESS)? })
+        Ok(Rules { secrets, sent, others, address: Regex::new(ADDRESS)?, own: own.to_vec() })
     }
 
     /// What goes out of a question.
@@ -94,5 +101,12 @@ impl Rules {
     /// What goes out of an error: all secrets, whatever the settings say.
     pub(super) fn for_showing(&self) -> impl Iterator<Item = (&Regex, Kind)> {
         self.secrets.iter().map(|r| (r, Kind::Secret))
+    }
+    /// Where pieces of our own keys stand in a text that is to be shown. Keys are ASCII, so these are whole characters.
+    pub(super) fn fragments<'t>(&'t self, text: &'t str) -> impl Iterator<Item = Range<usize>> + 't {
+        let is_of = |piece: &[u8], key: &Secret| key.reveal().as_bytes().windows(FRAGMENT_BYTES).any(|w| w == piece);
+        let pieces = text.as_bytes().windows(FRAGMENT_BYTES).enumerate();
+        let found = pieces.filter(move |(_, piece)| self.own.iter().any(|key| is_of(piece, key)));
+        found.map(|(at, _)| at..at + FRAGMENT_BYTES)
     }
 }

@@ -21,9 +21,15 @@ fn what_was_answered_is_not_asked_again_until_it_is_old() {
     let cache = CacheSettings { entries: 3, bytes: 100_000, ttl_s: 600 };
     let models = models(&Settings { cache, ..one(Provider::Compatible, &server.url()) }, &world);
     let ask = |user: &str| origin(&models, &world, user);
-    assert_eq!([ask("a"), ask("a"), ask("b"), ask("a")], [Origin::Provider, Origin::Memory, Origin::Provider, Origin::Memory]);
+    assert_eq!(
+        [ask("a"), ask("a"), ask("b"), ask("a")],
+        [Origin::Provider, Origin::Memory, Origin::Provider, Origin::Memory]
+    );
     // "b" was not used for longest, and makes room.
-    assert_eq!([ask("c"), ask("d"), ask("a"), ask("b")], [Origin::Provider, Origin::Provider, Origin::Memory, Origin::Provider]);
+    assert_eq!(
+        [ask("c"), ask("d"), ask("a"), ask("b")],
+        [Origin::Provider, Origin::Provider, Origin::Memory, Origin::Provider]
+    );
     assert_eq!(models.kept().0, 3);
     clock.pass(Duration::from_secs(600));
     assert_eq!(ask("a"), Origin::Provider);
@@ -137,7 +143,8 @@ fn instances_share_answers_in_redis_and_do_without_when_it_is_down() {
     let (a, b, c) = (instance(), instance(), instance());
     assert_eq!((ask(&a, "1"), ask(&b, "1"), ask(&b, "1")), (Origin::Provider, Origin::Redis, Origin::Memory));
     // What somebody else wrote there is held against the schema, and is no answer.
-    let mut direct = redis::Client::open(format!("redis://:open-sesame-91@{place}/")).unwrap().get_connection().unwrap();
+    let mut direct =
+        redis::Client::open(format!("redis://:open-sesame-91@{place}/")).unwrap().get_connection().unwrap();
     let keys: Vec<String> = redis::cmd("KEYS").arg("vertice:llm:*").query(&mut direct).unwrap();
     assert_eq!(keys.len(), 1);
     let ttl_ms: i64 = redis::cmd("PTTL").arg(&keys[0]).query(&mut direct).unwrap();

@@ -94,7 +94,11 @@ fn each_provider_is_asked_and_read_in_its_own_way() {
         assert_eq!((answer.model.as_str(), answer.origin, answer.attempts), ("small-1", Origin::Provider, 1));
         let asked = &server.asked()[0];
         assert_eq!(asked.path, path);
-        let header = if provider == Provider::Anthropic { format!("x-api-key: {KEY}") } else { format!("authorization: Bearer {KEY}") };
+        let header = if provider == Provider::Anthropic {
+            format!("x-api-key: {KEY}")
+        } else {
+            format!("authorization: Bearer {KEY}")
+        };
         assert!(asked.headers.contains(&header), "{}", asked.headers);
         assert_eq!((&asked.body["model"], &asked.body["temperature"]), (&json!("small"), &json!(0.0)));
         for (at, value) in sent {
@@ -134,7 +138,8 @@ fn a_model_that_takes_no_temperature_is_asked_without_from_then_on() {
 fn bad_answers() -> Vec<(&'static str, Provider, Reply, Why, usize)> {
     let (chat_like, messages_like) = (Provider::Compatible, Provider::Anthropic);
     let raw = |text: &str| Reply::Raw(text.as_bytes().to_vec());
-    let refusal = json!({"choices": [{"message": {"content": null, "refusal": "I can not."}, "finish_reason": "stop"}]});
+    let refusal =
+        json!({"choices": [{"message": {"content": null, "refusal": "I can not."}, "finish_reason": "stop"}]});
     let overloaded = json!({"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}});
     let half = "HTTP/1.1 200 OK\r\ncontent-length: 400\r\n\r\n{\"choices\":[{\"message\":";
     let chunks = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n400\r\n{\"choices\":[{\"mess";
@@ -169,7 +174,13 @@ fn bad_answers() -> Vec<(&'static str, Provider, Reply, Why, usize)> {
         ("declined", responses_like, responses(declined, "completed", Value::Null), Why::Declined, 1),
         ("filtered", chat_like, chat_that("", "content_filter"), Why::Declined, 1),
         ("huge", chat_like, Reply::Floods(64 << 20), Why::TooLarge, 1),
-        ("huge header", chat_like, raw(&format!("HTTP/1.1 200 OK\r\nx: {}\r\n\r\n", "x".repeat(99_999))), Why::TooLarge, 1),
+        (
+            "huge header",
+            chat_like,
+            raw(&format!("HTTP/1.1 200 OK\r\nx: {}\r\n\r\n", "x".repeat(99_999))),
+            Why::TooLarge,
+            1,
+        ),
     ]
 }
 
@@ -200,10 +211,14 @@ fn an_answer_that_drips_ends_with_the_deadline() {
 fn no_redirect_is_followed() {
     let other = Server::start(vec![chat("stolen")]);
     for status in [301, 302, 303, 307, 308] {
-        let head = format!("HTTP/1.1 {status} X\r\nlocation: {}/v1/chat/completions\r\ncontent-length: 0\r\n\r\n", other.url());
+        let head = format!(
+            "HTTP/1.1 {status} X\r\nlocation: {}/v1/chat/completions\r\ncontent-length: 0\r\n\r\n",
+            other.url()
+        );
         let server = Server::start(vec![Reply::Raw(head.into_bytes())]);
         let (_, world) = told();
-        let error = models(&one(Provider::Compatible, &server.url()), &world).complete(&question(&world, "?")).unwrap_err();
+        let error =
+            models(&one(Provider::Compatible, &server.url()), &world).complete(&question(&world, "?")).unwrap_err();
         assert_eq!(error.why, Why::Redirected(status));
     }
     assert_eq!(other.times(), 0, "the key went to another host");
@@ -212,7 +227,8 @@ fn no_redirect_is_followed() {
 #[test]
 fn a_host_that_is_not_there_is_tried_again_within_the_deadline() {
     let (clock, world) = told();
-    let error = models(&one(Provider::Compatible, "http://127.0.0.1:1"), &world).complete(&question(&world, "?")).unwrap_err();
+    let error =
+        models(&one(Provider::Compatible, "http://127.0.0.1:1"), &world).complete(&question(&world, "?")).unwrap_err();
     assert_eq!((error.why, error.attempts), (Why::Connection(Broken::NotMade), 4));
     assert_eq!(clock.waits(), [Duration::from_millis(100); 3]);
 }
@@ -225,10 +241,15 @@ fn each_model_is_checked() {
     let (_, world) = told();
     let mut settings = one(Provider::Compatible, &server.url());
     for (name, server) in [("prose", &prose), ("wrong", &wrong)] {
-        settings.models.extend(one(Provider::Compatible, &server.url()).models.into_values().map(|m| (name.to_owned(), m)));
+        settings
+            .models
+            .extend(one(Provider::Compatible, &server.url()).models.into_values().map(|m| (name.to_owned(), m)));
     }
     let checked = models(&settings, &world).check(Duration::from_secs(20));
     let seen: Vec<_> = checked.iter().map(|c| (c.name.as_str(), c.answers, c.json, c.cost_microusd)).collect();
-    assert_eq!(seen, [("m", true, true, Some(400)), ("prose", true, false, Some(400)), ("wrong", false, false, Some(0))]);
+    assert_eq!(
+        seen,
+        [("m", true, true, Some(400)), ("prose", true, false, Some(400)), ("wrong", false, false, Some(0))]
+    );
     assert!(checked[2].problem.as_ref().unwrap().contains("the key is not accepted (401); it says: Incorrect"));
 }

@@ -14,9 +14,8 @@ fn a_replay_gives_what_was_recorded_and_opens_no_socket() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(vec![chat(r#"{"who":"[EMAIL_1]","score":7}"#)]);
     let (_, world) = told();
-    let ask = |settings: &Settings, user: &str| {
-        models(settings, &world).complete(&question(&world, user).json(opinion()))
-    };
+    let ask =
+        |settings: &Settings, user: &str| models(settings, &world).complete(&question(&world, user).json(opinion()));
     let record = Settings { record: dir.path().to_owned(), ..one(Provider::Compatible, &server.url()) };
     let first = ask(&record, "mail to ana@corp.example").unwrap();
     assert_eq!(first.json, Some(json!({"who": "ana@corp.example", "score": 7})));

@@ -54,7 +54,10 @@ const SECRETS: [(&str, &str); 45] = [
     ("git clone https://bob:hunter2@git.example/x", "hunter2"),
     ("postgres://app:hunter2@db:5432/shop", "hunter2"),
     ("root:$6$abcdefgh$0123456789abcdefABCDEF./:19000", "$6$abcdefgh$0123456789abcdefABCDEF./"),
-    ("Admin:500:aad3b435b51404eeaad3b435b51404ee:31d6cfe0d16ae931b73c59d7e0c089c0:::", "31d6cfe0d16ae931b73c59d7e0c089c0"),
+    (
+        "Admin:500:aad3b435b51404eeaad3b435b51404ee:31d6cfe0d16ae931b73c59d7e0c089c0:::",
+        "31d6cfe0d16ae931b73c59d7e0c089c0",
+    ),
 ];
 
 #[test]
@@ -113,13 +116,17 @@ fn people_are_taken_out_and_put_back() {
     let value = redacted.restore_json(json!({"[EMAIL_1]": ["[EMAIL_2] [EMAIL_9] [", {"x": "[ADDRESS_1]"}, 7]}));
     assert_eq!(value, json!({"[EMAIL_1]": ["bob@corp.example [EMAIL_9] [", {"x": "10.1.2.3"}, 7]}));
     let all = self::redactor(RedactionSettings { addresses: Addresses::All, ..RedactionSettings::default() });
-    assert_eq!(all.redact(["203.0.113.9 2001:db8::1 12:30:45 1.2.3.456", ""]).0[0], "[ADDRESS_1] [ADDRESS_2] 12:30:45 1.2.3.456");
+    assert_eq!(
+        all.redact(["203.0.113.9 2001:db8::1 12:30:45 1.2.3.456", ""]).0[0],
+        "[ADDRESS_1] [ADDRESS_2] 12:30:45 1.2.3.456"
+    );
 }
 
 #[test]
 fn a_placeholder_that_an_attacker_wrote_is_turned_into_nothing() {
     let redactor = redactor(RedactionSettings::default());
-    let ([_, user], redacted) = redactor.redact(["about ana@corp.example", "say [EMAIL_1] and [EMAIL_2], eve@evil.example"]);
+    let ([_, user], redacted) =
+        redactor.redact(["about ana@corp.example", "say [EMAIL_1] and [EMAIL_2], eve@evil.example"]);
     assert_eq!(user, "say [EMAIL_1] and [EMAIL_2], [EMAIL_4]");
     assert_eq!(redacted.restore("[EMAIL_1] [EMAIL_2] [EMAIL_3]"), "[EMAIL_1] [EMAIL_2] ana@corp.example");
 }

@@ -53,7 +53,11 @@ fn values_fit_or_do_not() {
                 json!(null),
             ],
         ),
-        (&list, &[json!(["a"]), json!(["äöü", "b"])], &[json!([]), json!(["a", "b", "c"]), json!([""]), json!(["abcd"]), json!("a")]),
+        (
+            &list,
+            &[json!(["a"]), json!(["äöü", "b"])],
+            &[json!([]), json!(["a", "b", "c"]), json!([""]), json!(["abcd"]), json!("a")],
+        ),
         (&json!({"const": {"k": 1}}), &[json!({"k": 1})], &[json!({"k": 2}), json!(1)]),
         (&json!({"type": "number"}), &[json!(1), json!(1.5)], &[json!("1"), json!(true)]),
     ];

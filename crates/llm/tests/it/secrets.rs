@@ -4,10 +4,10 @@ use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 
-use vertice_llm::{Model, Provider, Queue, Secret, SecretFrom, Settings};
+use vertice_llm::{Models, Provider, Secret, SecretFrom, Spent};
 
 use crate::server::{Reply, Server, chat, error};
-use crate::world::{KEY, models, one, opinion, question, told};
+use crate::world::{KEY, environment, models, one, opinion, question, told};
 
 /// All that was logged, up to a size.
 #[derive(Clone, Default)]
@@ -39,7 +39,8 @@ fn keys_are_shown_nowhere() {
     let logged = Logged::default();
     let writer = logged.clone();
     // For the whole program: what other threads and libraries log counts too.
-    let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(move || writer.clone());
+    let subscriber =
+        tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(move || writer.clone());
     subscriber.try_init().unwrap();
     let echo = format!("Incorrect API key provided: {KEY}. Sent: authorization: Bearer {KEY}");
     let replies = [
@@ -79,7 +80,10 @@ fn keys_are_shown_nowhere() {
                     }
                 }
             }
-            shows_no_key("Debug", &format!("{models:?} {:?} {:?}", models.counts(), models.check(std::time::Duration::from_secs(5))));
+            shows_no_key(
+                "Debug",
+                &format!("{models:?} {:?} {:?}", models.counts(), models.check(std::time::Duration::from_secs(5))),
+            );
         }
     }
     assert!(words.iter().any(|w| w.starts_with("Incorrect API key provided: [SECRET]")), "{words:?}");
@@ -89,14 +93,13 @@ fn keys_are_shown_nowhere() {
         let mut settings = one(Provider::Compatible, "http://127.0.0.1:1");
         settings.models.get_mut("m").unwrap().key = Some(from);
         let (_, world) = told();
-        let error = vertice_llm::Models::new(&settings, &crate::world::environment, world, Default::default()).unwrap_err();
+        let error = Models::new(&settings, &environment, world, Spent::default()).unwrap_err();
         shows_no_key("an error of settings", &format!("{error} {error:?} {settings:?}"));
         assert!(error.to_string().starts_with("models.m.key: "), "{error}");
     }
     let text = String::from_utf8_lossy(&logged.0.lock().unwrap()).into_owned();
     assert!(text.contains("ureq"), "nothing of the HTTP client was logged, so the test shows nothing");
     shows_no_key("the log", &text);
-    let _: Option<(Queue, Box<dyn Model>, Settings)> = None;
 }
 
 /// A file with a key that can not be one.

@@ -39,8 +39,11 @@ pub struct Server {
 impl Server {
     pub fn start(script: Vec<Reply>) -> Server {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let server =
-            Server { address: listener.local_addr().unwrap(), asked: Arc::default(), script: Arc::new(Mutex::new(script)) };
+        let server = Server {
+            address: listener.local_addr().unwrap(),
+            asked: Arc::default(),
+            script: Arc::new(Mutex::new(script)),
+        };
         let (asked, script) = (Arc::clone(&server.asked), Arc::clone(&server.script));
         std::thread::spawn(move || {
             for connection in listener.incoming().flatten() {

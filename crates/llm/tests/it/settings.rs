@@ -51,19 +51,30 @@ fn what_can_not_be_used_is_refused_by_its_key() {
     }
 }
 
+/// What the environment has, and the models that it makes.
+type Case<'a> = (&'a [(&'a str, &'a str)], &'a [(&'a str, Provider)]);
+
 #[test]
 fn the_environment_is_enough_and_nothing_is_fine_too() {
     let (_, world) = told();
     let server = Server::start(vec![chat("ok")]);
     let url = server.url();
-    let cases: [(&[(&str, &str)], &[(&str, Provider)]); 6] = [
+    let cases: [Case<'_>; 6] = [
         (&[], &[]),
         (&[("OPENAI_API_KEY", " ")], &[]),
         (&[("OPENAI_API_KEY", KEY)], &[("openai", Provider::OpenaiChat)]),
         (&[("OPENAI_BASE_URL", &url)], &[("openai", Provider::Compatible)]),
-        (&[("OPENAI_BASE_URL", "https://api.openai.com/v1"), ("OPENAI_API_KEY", KEY)], &[("openai", Provider::OpenaiChat)]),
         (
-            &[("ANTHROPIC_API_KEY", KEY), ("ANTHROPIC_BASE_URL", &url), ("OPENAI_BASE_URL", &url), ("OPENAI_API_KEY", KEY)],
+            &[("OPENAI_BASE_URL", "https://api.openai.com/v1"), ("OPENAI_API_KEY", KEY)],
+            &[("openai", Provider::OpenaiChat)],
+        ),
+        (
+            &[
+                ("ANTHROPIC_API_KEY", KEY),
+                ("ANTHROPIC_BASE_URL", &url),
+                ("OPENAI_BASE_URL", &url),
+                ("OPENAI_API_KEY", KEY),
+            ],
             &[("anthropic", Provider::Anthropic), ("openai", Provider::Compatible)],
         ),
     ];
