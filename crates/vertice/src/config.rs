@@ -35,6 +35,8 @@ pub struct Config {
     pub content: ContentDirs,
     /// How far responses may go.
     pub response: Response,
+    /// Language models, and what stands around them.
+    pub sentinel: vertice_llm::Settings,
 }
 
 /// The API.
@@ -157,11 +159,12 @@ fn overlay(table: &mut Table, text: &str) -> Result<()> {
 }
 
 /// What may be given and has no default, so that the built-in configuration does not have it.
-const OPTIONAL: [&str; 4] = [
+const OPTIONAL: &[&str] = &[
     "response.notification.ca_file",
     "response.notification.smtp",
     "response.http_request.ca_file",
     "stream.kafka.security.password",
+    "sentinel.redis_password",
 ];
 
 /// Names that the environment of others has already, and the names of ours that they stand for.
@@ -184,6 +187,8 @@ fn overlay_section(known: &mut Table, written: Table, section: &str, text: &str)
             (Some(Value::Table(within)), Value::Table(keys)) => {
                 overlay_section(within, keys, &format!("{section}.{key}"), text)?;
             }
+            // Two dollars are 2 to most people, and not 2.0.
+            (Some(default @ Value::Float(_)), Value::Integer(whole)) => *default = Value::Float(whole as f64),
             (Some(default), value) if !default.same_type(&value) => bail!(
                 "line {}: {key} of [{section}] is a {}, not a {}",
                 line_of(text, section, &key),
@@ -242,10 +247,11 @@ fn override_section(keys: &mut Table, section: &str, environment: &impl Fn(&str)
             Value::Integer(_) => {
                 Value::Integer(text.parse().with_context(|| format!("{name} is a whole number, not {text:?}"))?)
             }
+            Value::Float(_) => Value::Float(text.parse().with_context(|| format!("{name} is a number, not {text:?}"))?),
             Value::Array(_) => {
                 Value::Array(text.split(',').map(str::trim).filter(|t| !t.is_empty()).map(Value::from).collect())
             }
-            Value::String(_) | Value::Float(_) | Value::Datetime(_) | Value::Table(_) => Value::String(text),
+            Value::String(_) | Value::Datetime(_) | Value::Table(_) => Value::String(text),
         };
     }
     Ok(())
@@ -276,6 +282,8 @@ mod tests {
         assert!(config.server.listen.ip().is_loopback());
         assert_eq!(config.response.mode, Mode::Observe);
         assert!(!config.data.dir.as_os_str().is_empty());
+        // What the file says of models is what they do without it.
+        assert_eq!(config.sentinel, vertice_llm::Settings::default());
     }
 
     #[test]
@@ -283,6 +291,9 @@ mod tests {
         let config = overlaid("[server]\nlisten = \"127.0.0.1:9\"\n").unwrap();
         assert_eq!(config.server.listen.port(), 9);
         assert!(config.sources.local);
+        let models = "[sentinel.models.m]\nprovider = \"compatible\"\nmodel = \"x\"\nbase_url = \"http://localhost\"\n";
+        let config = overlaid(&format!("{models}[sentinel.budget]\nusd_per_day = 2\n")).unwrap();
+        assert_eq!((config.sentinel.models.len(), config.sentinel.budget.usd_per_day), (1, 2.0));
     }
 
     #[test]
@@ -326,6 +337,7 @@ mod tests {
             "KAFKA_BROKERS" => Some("k1:9092,k2:9092".to_owned()),
             "VERTICE_STREAM_KAFKA_TOPICS_EVENTS" => Some("raw".to_owned()),
             "VERTICE_STREAM_KAFKA_SECURITY_PASSWORD" => Some("s3cr3t".to_owned()),
+            "VERTICE_SENTINEL_BUDGET_USD_PER_DAY" => Some("0.5".to_owned()),
             _ => None,
         };
         let config = load(None, set).unwrap();
@@ -343,6 +355,7 @@ mod tests {
         let ours =
             |name: &str| set(name).or_else(|| (name == "VERTICE_STREAM_KAFKA_BROKERS").then(|| "k3:1".to_owned()));
         assert_eq!(load(None, ours).unwrap().stream.kafka.brokers, ["k3:1"], "our own name goes before");
+        assert_eq!(config.sentinel.budget.usd_per_day, 0.5);
         let wrong = |name: &str| (name == "VERTICE_SOURCES_LOCAL").then(|| "maybe".to_owned());
         assert!(load(None, wrong).unwrap_err().to_string().contains("VERTICE_SOURCES_LOCAL is true or false"));
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::run::{command, run};
 
 /// A program, the package that has it, and what needs it. A test of a further program adds its line here.
-const NEEDED: [(&str, &str, &str); 11] = [
+const NEEDED: &[(&str, &str, &str)] = &[
     ("ip", "iproute2", "network namespaces"),
     ("nft", "nftables", "the firewall"),
     ("tcpdump", "tcpdump", "recordings"),
@@ -20,6 +20,7 @@ const NEEDED: [(&str, &str, &str); 11] = [
     ("prometheus", "prometheus", "metrics, dashboard and alerts"),
     ("promtool", "prometheus", "alerts"),
     ("systemd-analyze", "systemd", "the unit"),
+    ("redis-server", "redis-server", "shared answers of language models"),
 ];
 
 /// Installs what is missing, where that is possible, and says what it does. Tests that miss something say so themselves.
