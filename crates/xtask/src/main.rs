@@ -73,8 +73,9 @@ fn main() -> Result<()> {
 
 /// Each benchmark is a program with a plain `main` that prints its figures: its name, its package and the profile it
 /// is built with.
-const BENCHES: [(&str, &str, &str); 4] = [
+const BENCHES: [(&str, &str, &str); 5] = [
     ("append", "vertice-store", "quick"),
+    ("kafka", "vertice", "quick"),
     ("response", "vertice", "quick"),
     ("pipeline", "vertice", "quick"),
     ("sigma", "vertice-sigma", "release"),
