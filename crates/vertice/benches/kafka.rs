@@ -82,8 +82,7 @@ impl Scene {
         if let Some(rules) = rules {
             command.arg("--rules").arg(rules);
         }
-        let mut child =
-            command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("the binary starts");
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("the binary starts");
         let mut line = String::new();
         BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("it says that it is ready");
         let url = line.split_whitespace().find(|w| w.starts_with("http://")).expect("an address").to_owned();
@@ -170,7 +169,9 @@ fn throughput(scene: &Scene) {
         sent += share.len() as u64;
         publisher.send_blocking(share).expect("it is delivered");
     }
-    println!("\n{EVENTS} events of {EVENT_BYTES} B from a topic of {PARTITIONS} partitions, events/s, median of {ROUNDS}");
+    println!(
+        "\n{EVENTS} events of {EVENT_BYTES} B from a topic of {PARTITIONS} partitions, events/s, median of {ROUNDS}"
+    );
     let sigma = known_answers("sigma/rules");
     let mut figures: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
     for round in 0..ROUNDS {
