@@ -28,7 +28,6 @@ struct Scene {
 /// A record of a topic.
 #[derive(Clone, Debug)]
 struct Told {
-    partition: i32,
     key: String,
     headers: BTreeMap<String, String>,
     value: Value,
@@ -98,8 +97,7 @@ impl Scene {
                     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
                     told.extend(batch.iter().map(|r| {
                         Told {
-                            partition: r.partition().number,
-                            key: r.key.map(text).unwrap_or_default(),
+                                key: r.key.map(text).unwrap_or_default(),
                             headers: r
                                 .headers
                                 .iter()
