@@ -26,9 +26,12 @@ impl Concern {
             Input::Release { containment, .. } => Concern::Record(RecordKind::Containment, containment.to_string()),
             Input::Begun { order } | Input::Resolve { order, .. } => Concern::Order(order.to_string()),
             Input::Receipt(receipt) => Concern::Order(receipt.order_id.to_string()),
-            Input::Events(_) | Input::Content(_) | Input::Tick | Input::Operators(_) | Input::Key { .. } => {
-                Concern::Nothing
-            }
+            Input::Events(_)
+            | Input::Routed(_)
+            | Input::Content(_)
+            | Input::Tick
+            | Input::Operators(_)
+            | Input::Key { .. } => Concern::Nothing,
         }
     }
 }

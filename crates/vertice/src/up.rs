@@ -279,6 +279,12 @@ fn beyond(
             Ok(())
         }));
     }
+    if ["DATABASE_URL", "POSTGRES_HOST"].iter().any(|name| std::env::var_os(name).is_some_and(|v| !v.is_empty())) {
+        tracing::warn!(
+            "PostgreSQL is named in the environment, and `vertice up` keeps its log and read model in the data directory \
+             all the same: run one instance"
+        );
+    }
     #[cfg(feature = "kafka")]
     {
         let (config, rim, clock) = (config.stream.kafka.clone(), rim.clone(), Arc::clone(clock));

@@ -92,9 +92,10 @@ fn main() -> Result<()> {
 
 /// Each benchmark is a program with a plain `main` that prints its figures: its name, its package and the profile it
 /// is built with.
-const BENCHES: [(&str, &str, &str); 6] = [
+const BENCHES: &[(&str, &str, &str)] = &[
     ("append", "vertice-store", "quick"),
     ("intent", "vertice-intel", "quick"),
+    ("kafka", "vertice", "quick"),
     ("mapping", "vertice-intel", "quick"),
     ("response", "vertice", "quick"),
     ("pipeline", "vertice", "quick"),

@@ -211,6 +211,23 @@ fn lists_that_come_as_a_whole_are_asked_for_as_a_whole() {
 }
 
 #[test]
+fn an_event_is_injected_in_the_contract_s_form() {
+    let line = "events inject --event-type failed_login --source-ip 203.0.113.9 --event-id e1 --port 22 \
+        --timestamp 2026-03-01T10:00:00Z --payload {\"user\":\"root\"}";
+    let (outcome, sent) = asked(line, vec![(202, "", json!({"accepted": 1, "refused": [], "refused_total": 0}))]);
+    assert_eq!(outcome.unwrap(), "1 accepted\n");
+    let event = r#"{"context":{},"event_id":"e1","event_type":"failed_login","payload":{"user":"root"},"port":22,"#;
+    let event = format!(r#"{event}"source":"endpoint","source_ip":"203.0.113.9","timestamp":"2026-03-01T10:00:00Z"}}"#);
+    assert_eq!(sent, [format!("POST /api/v1/events [Bearer vk_1] {event}")]);
+    let refused = json!({"accepted": 0, "refused": [{"number": 1, "reason": "no mapping"}], "refused_total": 1});
+    let (code, text) = asked(line, vec![(202, "", refused)]).0.unwrap_err();
+    assert!(code == 1 && text.contains("1 event refused"), "{text}");
+    for wrong in ["--source-ip 203.0.113", "--port 99999", "--payload [1]", "--timestamp yesterday", "--demo"] {
+        assert!(parsed(&format!("vertice {line} {wrong}")).is_err(), "{wrong}");
+    }
+}
+
+#[test]
 fn refusals_have_their_exit_codes() {
     let problem = |status: u16, title: &str| {
         vec![(status, "", json!({"title": title, "detail": "no \u{1b} way", "status": status}))]

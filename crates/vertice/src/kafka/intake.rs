@@ -128,6 +128,7 @@ impl Intake {
             }
         }
         self.settle()?;
+        self.commit();
         Ok(Ok(()))
     }
 
@@ -149,7 +150,7 @@ impl Intake {
                 // Whoever is given them, we or another, reads them again from what is kept.
                 self.work.iter_mut().for_each(|work| work.shares.retain(|share| !held.contains(&share.held)));
                 if !lost {
-                    self.commit(true);
+                    self.commit();
                 }
                 self.kept.iter_mut().for_each(|kept| kept.reached.retain(|(h, _)| !held.contains(h)));
                 for Held { partition, .. } in &held {
@@ -332,7 +333,7 @@ impl Intake {
 
     /// Commits what is done, and says how far behind the partitions are.
     fn look_around(&mut self) {
-        self.commit(false);
+        self.commit();
         for lag in self.consumer.lags() {
             if let Some(records) = lag.records() {
                 let records = records.unsigned_abs();
@@ -341,8 +342,8 @@ impl Intake {
         }
     }
 
-    /// Commits what is in the log and published.
-    fn commit(&mut self, wait: bool) {
+    /// Commits what is in the log and published. Waits for nobody: what the store has goes before it.
+    fn commit(&mut self) {
         let published = *self.parts.reached.borrow();
         let done = self.kept.iter().take_while(|kept| kept.up_to <= published).count();
         let mut reached: Vec<(Held, i64)> = Vec::new();
@@ -352,7 +353,7 @@ impl Intake {
                 None => reached.push((held, next)),
             }
         }
-        if let Err(problem) = self.consumer.commit(&reached, wait) {
+        if let Err(problem) = self.consumer.commit(&reached, false) {
             tracing::debug!("{problem}; what is kept goes before it");
         }
         // What waits for its publication is not held one by one for ever.

@@ -91,21 +91,36 @@ async fn run(parts: Parts, settings: Settings) -> Result<()> {
         published,
         stop: parts.stop_publishing.clone(),
     };
-    let outlet = tokio::spawn(outlet.run());
+    let mut outlet = tokio::spawn(outlet.run());
+    tokio::select! {
+        taken = take_in(&parts, &settings, place, &publisher, &reached) => taken?,
+        // Before it is told to, it ends only because it failed.
+        ended = &mut outlet => return ended.context("publishing to Kafka")?,
+    }
+    outlet.await.context("publishing to Kafka")?
+}
+
+/// Takes events in until it is told to stop: one membership of the group after the other.
+async fn take_in(
+    parts: &Parts,
+    settings: &Settings,
+    place: usize,
+    publisher: &Publisher,
+    reached: &watch::Receiver<Position>,
+) -> Result<()> {
     while !parts.rim.stop.is_cancelled() {
         parts.rim.says(place, "following");
-        let ended = take_in(&parts, &settings, place, &publisher, &reached).await?;
-        let Err(problem) = ended else { break };
+        let Err(problem) = one_membership(parts, settings, place, publisher, reached).await? else { break };
         tracing::warn!("{problem}");
         parts.rim.says(place, &problem.to_string());
         rest(&parts.rim.stop, limits::SOURCE_PAUSE).await;
     }
     parts.rim.says(place, "ended");
-    outlet.await.context("publishing to Kafka")?
+    Ok(())
 }
 
 /// Is a member of the group until it is told to stop, or until that membership ends.
-async fn take_in(
+async fn one_membership(
     parts: &Parts,
     settings: &Settings,
     place: usize,

@@ -28,7 +28,6 @@ struct Scene {
 /// A record of a topic.
 #[derive(Clone, Debug)]
 struct Told {
-    partition: i32,
     key: String,
     headers: BTreeMap<String, String>,
     value: Value,
@@ -96,15 +95,19 @@ impl Scene {
             match consumer.next(Duration::from_millis(100)).unwrap() {
                 Next::Records(batch) => {
                     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-                    told.extend(batch.iter().map(|r| Told {
-                        partition: r.partition().number,
-                        key: r.key.map(text).unwrap_or_default(),
-                        headers: r
-                            .headers
-                            .iter()
-                            .map(|(name, value)| (name.to_owned(), text(value.unwrap_or_default())))
-                            .collect(),
-                        value: r.value.map(|v| serde_json::from_slice(v).unwrap_or_else(|_| text(v).into())).unwrap(),
+                    told.extend(batch.iter().map(|r| {
+                        Told {
+                                key: r.key.map(text).unwrap_or_default(),
+                            headers: r
+                                .headers
+                                .iter()
+                                .map(|(name, value)| (name.to_owned(), text(value.unwrap_or_default())))
+                                .collect(),
+                            value: r
+                                .value
+                                .map(|v| serde_json::from_slice(v).unwrap_or_else(|_| text(v).into()))
+                                .unwrap(),
+                        }
                     }));
                 }
                 Next::End { held, .. } => _ = ended.insert(held.partition.number),
@@ -118,8 +121,7 @@ impl Scene {
     fn wait(&self, server: &Server, events: usize) {
         until("everything is in the log", || {
             let metrics = metrics(server);
-            metric(&metrics, "vertice_log_lag_positions") == Some(0.0)
-                && ids_in_log_count(server) >= events
+            metric(&metrics, "vertice_log_lag_positions") == Some(0.0) && ids_in_log_count(server) >= events
         });
     }
 }
@@ -253,9 +255,7 @@ fn events_come_in_and_what_comes_of_them_goes_out() {
     }
     assert!(letters.iter().any(|l| l.value["value"] == "{\"no\": \"event\""));
     assert!(letters.iter().any(|l| l.value["value_base64"] == "//4="));
-    until("the lag is told, and none", || {
-        metric(&metrics(&server), "vertice_kafka_lag_records") == Some(0.0)
-    });
+    until("the lag is told, and none", || metric(&metrics(&server), "vertice_kafka_lag_records") == Some(0.0));
     assert_eq!(metric(&metrics(&server), "vertice_kafka_deadletter_total"), Some(2.0));
 
     // A stop that is asked for leaves nothing to repeat.
@@ -342,7 +342,9 @@ fn ten_thousand_malformed_values_hold_nobody_up() {
                     2 => record(&topic, &key, vec![0xc3, 0x28, random.below(256) as u8]),
                     3 => record(&topic, &key, Vec::new()),
                     4 => record(&topic, &key, json!({"timestamp": "never"}).to_string()),
-                    _ => record(&topic, &key, random.mutated(b"{\"a\":1") .iter().map(|b| b | 0x80).collect::<Vec<u8>>()),
+                    _ => {
+                        record(&topic, &key, random.mutated(b"{\"a\":1").iter().map(|b| b | 0x80).collect::<Vec<u8>>())
+                    }
                 }
             })
             .collect();
@@ -515,7 +517,9 @@ fn what_is_configured_wrongly_is_told_with_what_to_do() {
 
     scene.brokers = cluster.brokers_with_passwords();
     let security = |password: &str| {
-        format!("[stream.kafka.security]\nsasl = \"plain\"\nallow_plain = true\nuser = \"{USER}\"\npassword = \"{password}\"\n")
+        format!(
+            "[stream.kafka.security]\nsasl = \"plain\"\nallow_plain = true\nuser = \"{USER}\"\npassword = \"{password}\"\n"
+        )
     };
     let wrong = doctor(&scene, &(scene.config("") + &security("wrong")));
     assert!(wrong[0]["what"].as_str().unwrap().contains("refuses the user or password"), "{wrong:#?}");

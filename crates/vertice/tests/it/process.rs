@@ -119,13 +119,6 @@ impl Server {
         answer.body_mut().read_to_string().unwrap_or_else(|e| panic!("{url}: {e}"))
     }
 
-    /// GETs a text.
-    pub fn text(&self, path: &str) -> String {
-        let url = format!("{}{path}", self.url);
-        let mut answer = self.agent.get(&url).header("X-Api-Key", KEY).call().unwrap_or_else(|e| panic!("{url}: {e}"));
-        answer.body_mut().read_to_string().unwrap_or_else(|e| panic!("{url}: {e}"))
-    }
-
     /// Every item of a paged list.
     pub fn all(&self, path: &str) -> Vec<Value> {
         let (mut items, mut cursor) = (Vec::new(), String::new());
