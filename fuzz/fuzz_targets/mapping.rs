@@ -16,7 +16,7 @@ fuzz_target!(|text: &str| {
     assert!(found.techniques.len() <= limits::MAPPED_MAX);
     if let Some((table, command)) = text.split_once('\0') {
         if let Ok(mapper) = Mapper::parse(table) {
-            mapper.map(command);
+            assert!(mapper.map(command).techniques.len() <= limits::MAPPED_MAX);
         }
     }
 });

@@ -84,7 +84,11 @@ pub fn evaluate(facts: &Facts) -> Evaluation {
             }
         }
     }
-    let names = ["model"].into_iter().chain(BASELINES).chain(["model without progression"]).chain(Evidence::ALL.map(Evidence::as_str));
+    let names = ["model"]
+        .into_iter()
+        .chain(BASELINES)
+        .chain(["model without progression"])
+        .chain(Evidence::ALL.map(Evidence::as_str));
     let rows = names.zip(places.values()).map(|(name, places)| Row { name, top: [1, 3, 5].map(|k| rate(places, k)) });
     Evaluation {
         steps: facts.flows.iter().map(|f| f.steps.len()).sum(),

@@ -86,6 +86,10 @@ const TIME_WORDS: [&str; 37] = [
     "dec",
 ];
 
+/// Zones that are not UTC; a time in one is not compared.
+const ZONES: [&str; 16] =
+    ["cet", "cest", "eet", "eest", "wet", "west", "est", "edt", "cst", "cdt", "mst", "mdt", "pst", "pdt", "bst", "jst"];
+
 /// Whether a character hides what a text says: one that is not seen, a number of another script, or a look-alike of
 /// ASCII.
 pub fn hides(c: char) -> bool {
@@ -188,6 +192,10 @@ impl Claim {
     /// How many words were read, and what of them is refused.
     fn read(words: &[&str], cited: &[&Exhibit]) -> (usize, Vec<(ClaimKind, String)>) {
         let word = words[0];
+        let clocks = words.iter().take_while(|w| is_date(w) || is_clock(w)).take(2).count();
+        if let Some(zone) = words.get(clocks).filter(|w| clocks > 0 && ZONES.contains(w)) {
+            return (clocks + 1, vec![(ClaimKind::Time, format!("{} {zone}", words[..clocks].join(" ")))]);
+        }
         if is_date(word) && words.get(1).is_some_and(|w| is_clock(w)) {
             let both = format!("{word}t{}", words[1].trim_end_matches('z'));
             let found = cited.iter().any(|e| e.times.iter().any(|t| lower(t).starts_with(&both)));
@@ -227,7 +235,8 @@ fn one(word: &str, cited: &[&Exhibit], depth: u8) -> Vec<(ClaimKind, String)> {
         let same = |t: &Timestamp| if word.contains('.') { *t == time } else { second(*t) == second(time) };
         return refuse_unless(any(&|e| e.times.iter().any(same)), ClaimKind::Time, word);
     }
-    if is_date(word) {
+    let unzoned = word.split_once('t').is_some_and(|(date, clock)| is_date(date) && is_clock(clock));
+    if is_date(word) || unzoned {
         return refuse_unless(any(&|e| e.times.iter().any(|t| lower(t).starts_with(word))), ClaimKind::Time, word);
     }
     if is_clock(word) {
