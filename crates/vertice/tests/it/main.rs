@@ -16,6 +16,8 @@ mod keys;
 mod kill;
 mod live;
 #[cfg(test)]
+mod migrate;
+#[cfg(test)]
 mod newcomer;
 #[cfg(test)]
 mod playbooks;
