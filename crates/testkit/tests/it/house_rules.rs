@@ -10,7 +10,7 @@ const PURE: [&str; 4] = ["model", "sigma", "intel", "engine"];
 const STAGES: [&str; 4] = ["normalize", "detect", "gather", "decide"];
 
 /// Who may depend on whom, within the workspace.
-const MAY_DEPEND: [(&str, &[&str]); 11] = [
+const MAY_DEPEND: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("sigma", &[]),
     ("intel", &["model"]),
