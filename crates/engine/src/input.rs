@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use vertice_model::{
-    ContainmentId, OrderId, Position, Principal, QuestionId, RawEvent, Receipt, ThreatId, Timestamp, VerdictKind,
+    ConsultationId, ContainmentId, OrderId, Position, Principal, QuestionId, RawEvent, Receipt, Reply, Scope,
+    SuppressionWish, ThreatId, Timestamp, Usage, VerdictKind,
 };
 
 use crate::Content;
@@ -89,6 +90,26 @@ pub enum Input {
         /// Who adds or removes it.
         by: Principal,
     },
+    /// What came of asking a language model. The engine judges it: it can raise, and do nothing else.
+    Opinion {
+        /// To which consultation.
+        consultation: ConsultationId,
+        /// What came of it.
+        reply: Reply,
+        /// Which model, as the configuration names it; empty where none was asked.
+        model: String,
+        /// What it took.
+        usage: Usage,
+    },
+    /// A person proposes, applies or removes a suppression.
+    Suppress {
+        /// Of which detections.
+        scope: Scope,
+        /// What they want.
+        wish: SuppressionWish,
+        /// Who.
+        by: Principal,
+    },
 }
 
 impl Input {
@@ -107,7 +128,9 @@ impl Input {
             | Input::Resolve { .. }
             | Input::Operators(_)
             | Input::Start { .. }
-            | Input::Key { .. } => 1,
+            | Input::Key { .. }
+            | Input::Opinion { .. }
+            | Input::Suppress { .. } => 1,
         }
     }
 }

@@ -16,3 +16,13 @@ pub const EVENT_ID_BYTES_MAX: usize = 256;
 /// First and last year of an event that is believed. Sensors did not exist before the first, and a
 /// time after the last is a broken clock or an attempt to stay at the top of every list.
 pub const EVENT_YEARS: std::ops::RangeInclusive<i16> = 1990..=2199;
+
+/// Most techniques that opinions add to a threat: two opinions' worth of what a long incident shows.
+pub const RAISED_TECHNIQUES_MAX: usize = 32;
+
+/// Most playbooks that opinions propose for a threat; a person reads no more than a screenful.
+pub const RAISED_PLAYBOOKS_MAX: usize = 16;
+
+/// Most opinions remembered of a threat by their consultations: a threat is asked about four times, and may have
+/// absorbed others.
+pub const RAISED_OPINIONS_MAX: usize = 16;
