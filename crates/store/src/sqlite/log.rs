@@ -134,7 +134,9 @@ pub(crate) fn event(db: &Connection, place: Place<'_>, at: Position) -> Result<O
         | Input::Resolve { .. }
         | Input::Operators(_)
         | Input::Start { .. }
-        | Input::Key { .. } => None,
+        | Input::Key { .. }
+        | Input::Opinion { .. }
+        | Input::Suppress { .. } => None,
     }))
 }
 
