@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::run::{command, run};
 
 /// A program, the package that has it, and what needs it. A test of a further program adds its line here.
-const NEEDED: [(&str, &str, &str); 7] = [
+const NEEDED: [(&str, &str, &str); 8] = [
     ("ip", "iproute2", "network namespaces"),
     ("nft", "nftables", "the firewall"),
     ("tcpdump", "tcpdump", "recordings"),
@@ -13,6 +13,7 @@ const NEEDED: [(&str, &str, &str); 7] = [
     ("sshd", "openssh-server", "sessions, remote commands and guessing"),
     ("openssl", "openssl", "connections by TLS"),
     ("crowdsec-firewall-bouncer", "crowdsec-firewall-bouncer", "decisions"),
+    ("redis-server", "redis-server", "shared answers of language models"),
 ];
 
 /// Installs what is missing, where that is possible, and says what it does. Tests that miss something say so themselves.
