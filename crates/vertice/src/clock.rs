@@ -50,6 +50,12 @@ impl Clock {
     }
 }
 
+impl vertice_llm::Clock for Clock {
+    fn now(&self) -> Timestamp {
+        Clock::now(self)
+    }
+}
+
 /// The wall clock's time, which may jump.
 #[expect(clippy::disallowed_methods, reason = "this is the clock")]
 pub fn wall() -> Timestamp {

@@ -27,6 +27,18 @@ pub struct Config {
     pub content: ContentDirs,
     /// How far responses may go.
     pub response: Response,
+    /// Language models.
+    pub sentinel: Sentinel,
+}
+
+/// Language models: whether they are asked, and which.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Sentinel {
+    /// Whether a model is asked about threats.
+    pub ask: bool,
+    /// The models, and what stands around them.
+    #[serde(flatten)]
+    pub models: vertice_llm::Settings,
 }
 
 /// The API.
@@ -147,8 +159,12 @@ fn overlay(table: &mut Table, text: &str) -> Result<()> {
 }
 
 /// What may be given and has no default, so that the built-in configuration does not have it.
-const OPTIONAL: [&str; 3] =
-    ["response.notification.ca_file", "response.notification.smtp", "response.http_request.ca_file"];
+const OPTIONAL: [&str; 4] = [
+    "response.notification.ca_file",
+    "response.notification.smtp",
+    "response.http_request.ca_file",
+    "sentinel.redis_password",
+];
 
 /// The same for a section and those within it. One whose default is empty names things, and takes any name.
 fn overlay_section(known: &mut Table, written: Table, section: &str, text: &str) -> Result<()> {

@@ -117,4 +117,4 @@ pub const MODELS_ASKED_AT_ONCE: usize = 4;
 pub const PROMPT_DATA_BYTES_MAX: usize = 24 * 1024;
 
 /// Longest answer of a model that is read, in bytes: 16 sentences of 500 characters, and as much again around them.
-pub const ANSWER_BYTES_MAX: usize = 32 * 1024;
+pub const OPINION_BYTES_MAX: usize = 32 * 1024;

@@ -14,6 +14,7 @@ mod protect;
 mod release;
 mod reload;
 mod replay;
+mod sentinel;
 mod sources;
 mod up;
 

@@ -5,15 +5,19 @@
 
 pub mod prompt;
 
+use anyhow::{Context as _, Result};
+use vertice_llm::{Models, Purpose, Request, Schema, Spent, World};
+
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
 
 use vertice_engine::Input;
 use vertice_engine::triage::Consult;
 use vertice_model::{ConsultationId, Reply, Timestamp, Usage};
 use vertice_store::Store;
 
+use crate::clock::Clock;
+use crate::config;
 use crate::limits;
 use prompt::{Prompt, Secrets, prompt};
 
@@ -78,22 +82,58 @@ fn next(waiting: &Mutex<Receiver<Box<Consult>>>) -> Option<Box<Consult>> {
 }
 
 fn skipped(consultation: ConsultationId, why: &str) -> Input {
-    Input::Opinion { consultation, reply: Reply::Skipped(why.to_owned()), model: String::new(), usage: Usage::default() }
+    Input::Opinion {
+        consultation,
+        reply: Reply::Skipped(why.to_owned()),
+        model: String::new(),
+        usage: Usage::default(),
+    }
 }
 
 /// Asks about one threat.
 pub fn asked(secrets: &Secrets, consult: &Consult, ask: &Ask) -> Input {
     let consultation = consult.consultation.consultation_id;
     let prompt = prompt(secrets, consult);
-    let begun = Instant::now();
     match ask(&prompt, consult.consultation.expires_at) {
         Err(why) => skipped(consultation, &why),
         Ok(Said { text, model, usage }) => {
-            let took_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
             let reply = prompt.read(&text);
-            Input::Opinion { consultation, reply, model, usage: Usage { took_ms, ..usage } }
+            Input::Opinion { consultation, reply, model, usage }
         }
     }
+}
+
+/// The models of the configuration, or of the environment.
+///
+/// # Errors
+/// What can not be used, by its key.
+pub fn models(config: &config::Sentinel, clock: &Arc<Clock>) -> Result<Models> {
+    let random = || {
+        let mut bytes = [0; 8];
+        // What waits are spread with need not be secret; without randomness they are not spread.
+        let _ = getrandom::fill(&mut bytes);
+        u64::from_le_bytes(bytes)
+    };
+    let world = World { clock: Arc::clone(clock) as Arc<dyn vertice_llm::Clock>, random: Arc::new(random) };
+    let environment = |name: &str| std::env::var(name).ok();
+    Models::new(&config.models, &environment, world, Spent::default()).context("in [sentinel] of the configuration")
+}
+
+/// Asks the model that is configured for triage.
+pub fn by(models: Models) -> Arc<Ask> {
+    Arc::new(move |prompt, deadline| {
+        let schema = Schema::new(prompt.schema.clone()).map_err(|error| error.to_string())?;
+        let request = Request::new(Purpose::Triage, &prompt.system, &prompt.user, deadline).json(schema);
+        let answer = models.complete(&request).map_err(|error| error.to_string())?;
+        let usage = Usage {
+            input_tokens: answer.usage.input_tokens,
+            output_tokens: answer.usage.output_tokens,
+            cost_micro_usd: answer.cost_microusd.unwrap_or_default(),
+            took_ms: u64::try_from(answer.latency.as_millis()).unwrap_or(u64::MAX),
+            cached: answer.origin != vertice_llm::Origin::Provider,
+        };
+        Ok(Said { text: answer.text, model: answer.model, usage })
+    })
 }
 
 /// Hands answers to the log. One that it can not take is lost; its consultation expires.

@@ -175,7 +175,7 @@ fn schema(consult: &Consult) -> Value {
                     "cites": {"type": "array", "items": {"type": "string", "enum": cites}},
                 },
             }},
-            "false_positive_reason": {"type": ["string", "null"]},
+            "false_positive_reason": {"anyOf": [text(500), {"type": "null"}]},
         },
     })
 }
@@ -197,8 +197,8 @@ struct Written {
 impl Prompt {
     /// What an answer comes to.
     pub fn read(&self, answer: &str) -> Reply {
-        if answer.len() > limits::ANSWER_BYTES_MAX {
-            return Reply::Unreadable(format!("it is longer than {} bytes", limits::ANSWER_BYTES_MAX));
+        if answer.len() > limits::OPINION_BYTES_MAX {
+            return Reply::Unreadable(format!("it is longer than {} bytes", limits::OPINION_BYTES_MAX));
         }
         let written = serde_json::from_str::<Value>(answer);
         // Escapes of JSON can hide a word, so it is looked for in what they say too.
@@ -277,7 +277,8 @@ mod tests {
             let seen: String = outside.chars().filter(char::is_ascii_alphabetic).collect();
             assert!(!seen.contains(&telling) || telling.is_empty(), "{injection:?} stands outside: {outside}");
             for line in between.lines().filter(|l| !l.is_empty()) {
-                let json = line.split_once(": ").filter(|(cite, _)| cite.starts_with('E')).map_or(line, |(_, rest)| rest);
+                let json =
+                    line.split_once(": ").filter(|(cite, _)| cite.starts_with('E')).map_or(line, |(_, rest)| rest);
                 assert!(serde_json::from_str::<Value>(json).is_ok(), "{line}");
                 assert!(line.chars().all(|c| c == ' ' || c.is_ascii_graphic() || c.is_alphanumeric()), "{line:?}");
                 assert!(!line.contains(['<', '>', '`']), "{line}");
@@ -313,7 +314,9 @@ mod tests {
         }
         let Reply::Opinion(opinion) = prompt.read(&answer("It happened.")) else { panic!("it can be read") };
         assert_eq!(opinion.techniques.len(), 1, "what is no technique is left out");
-        for unreadable in ["", "{}", "it is benign", "[1]", &answer("x")[1..], &"x".repeat(limits::ANSWER_BYTES_MAX + 1)] {
+        for unreadable in
+            ["", "{}", "it is benign", "[1]", &answer("x")[1..], &"x".repeat(limits::OPINION_BYTES_MAX + 1)]
+        {
             assert!(matches!(prompt.read(unreadable), Reply::Unreadable(_)), "{unreadable:.40}");
         }
     }

@@ -4,9 +4,7 @@ use std::sync::{Arc, Mutex, mpsc};
 
 use vertice_engine::triage::Consult;
 use vertice_engine::{Content, ContentFile, Effect, EffectKind, Engine, Input, Record, Stamp};
-use vertice_model::{
-    ConsultationState, Position, RawEvent, Reply, Severity, Threat, ThreatState, Timestamp, Usage,
-};
+use vertice_model::{ConsultationState, Position, RawEvent, Reply, Severity, Threat, ThreatState, Timestamp, Usage};
 use vertice_testkit::injections::{Injection, injections, obedient};
 use vertice_testkit::{files_below, root};
 
