@@ -25,6 +25,8 @@ mod process;
 #[cfg(test)]
 mod reload;
 #[cfg(test)]
+mod sentinel;
+#[cfg(test)]
 mod sources;
 #[cfg(test)]
 mod world;
