@@ -12,3 +12,5 @@ mod replay;
 mod rules;
 #[cfg(test)]
 mod schema;
+#[cfg(test)]
+mod triage;
