@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::decide::{Playbooks, Policy};
 use crate::detect::Rules;
 use crate::normalize::Mappings;
+use crate::route::Routes;
 
 /// One file of content. How its path begins decides what it is: `rules/…` of what is built in and
 /// `rules:PATH` of what lies elsewhere is a rule; `mappings`, `playbooks` and `pipelines` (Sigma's, which fit
@@ -63,6 +64,8 @@ pub struct Compiled {
     pub mappings: Mappings,
     /// What is looked for.
     pub rules: Rules,
+    /// Where in a divided engine what matches is judged.
+    pub routes: Routes,
     /// What is done about it.
     pub playbooks: Playbooks,
     /// What no action may touch, and how many may be touched.
@@ -115,7 +118,7 @@ fn compile(files: &[ContentFile]) -> Compiled {
             error.path = path.to_owned();
         }
     }
-    Compiled { mappings, rules, playbooks, policy, refused }
+    Compiled { mappings, routes: Routes::of(&rules), rules, playbooks, policy, refused }
 }
 
 /// The last policy that can be read; the cautious default where there is none.

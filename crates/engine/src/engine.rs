@@ -8,14 +8,14 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use vertice_model::{
-    Containment, EffectId, Event, Order, OrderId, Position, Principal, Question, QuestionState, RawEvent, Threat,
-    ThreatId, ThreatState, Timestamp, Verdict,
+    Containment, EffectId, Event, Order, OrderId, Place, Position, Principal, Question, QuestionState, RawEvent,
+    Refusal, Routed, Threat, ThreatId, ThreatState, Timestamp, Verdict,
 };
 use vertice_sigma::{Matcher, RuleSet};
 
 use crate::content::Content;
 use crate::decide::{Answer, Approved, Change, Responses, Start};
-use crate::detect::{Findings, Hit};
+use crate::detect::{Finding, Findings, Hit, Share};
 use crate::effect::{Effect, EffectKind, Record, RefusedEvent};
 use crate::gather::Threats;
 use crate::input::{Input, Stamp};
@@ -53,7 +53,7 @@ struct State {
 /// How much has passed through, since the log began.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Counts {
-    /// Raw events judged.
+    /// Raw events judged; of routed ones each record.
     pub events: u64,
     /// Of these, those that no mapping could read.
     pub refused: u64,
@@ -86,6 +86,19 @@ pub struct Screened {
 enum Notable {
     Refused(RefusedEvent),
     Hits(Box<Event>, Vec<Hit>),
+    Routed(Box<RoutedEvent>),
+}
+
+/// An event that came by a partitioned log, and what is judged of it.
+#[derive(Clone, Debug)]
+struct RoutedEvent {
+    event: Event,
+    /// Whether its sender gave it its id.
+    named: bool,
+    /// Its logical time.
+    at: Timestamp,
+    key: String,
+    shares: Vec<Share>,
 }
 
 /// Screens raw events: reads each and matches it against every rule that needs no memory.
@@ -95,6 +108,12 @@ enum Notable {
 #[must_use]
 pub fn screen(content: &Content, stamp: Stamp, events: &[RawEvent]) -> Screened {
     screen_with(content, stamp, events, |reading| content.rules.screen(reading, &reading.sources()))
+}
+
+/// Screens routed records, as [`screen`] does events: each is read as of its logical time, and what has its key is kept.
+#[must_use]
+pub fn screen_routed(content: &Content, stamp: Stamp, routed: &[Routed]) -> Screened {
+    routed_with(content, stamp, routed, |reading| content.rules.screen(reading, &reading.sources()))
 }
 
 /// Screens as [`screen`] does and comes to the same, but remembers which values it has seen: what came before costs
@@ -124,6 +143,61 @@ impl Screener {
         let Screener { content, matcher } = self;
         screen_with(content, stamp, events, |reading| matcher.matches(reading, reading.sources()).to_vec())
     }
+
+    /// Screens routed records.
+    #[must_use]
+    pub fn screen_routed(&mut self, stamp: Stamp, routed: &[Routed]) -> Screened {
+        let Screener { content, matcher } = self;
+        routed_with(content, stamp, routed, |reading| matcher.matches(reading, reading.sources()).to_vec())
+    }
+
+    /// Screens an event that came by a partitioned log, and says what goes to which shard: one record for each route key
+    /// of its hits, none if it has none.
+    ///
+    /// # Errors
+    /// When no mapping recognises it, or the one that does can not read it.
+    pub fn route(&mut self, from: &Place, at: Timestamp, event: &RawEvent) -> Result<Vec<Routed>, Refusal> {
+        let Screener { content, matcher } = self;
+        // It has no position yet, and nothing here depends on one.
+        let reading = content.mappings.read(Stamp { position: Position(0), now: at }, event)?;
+        let hits = matcher.matches(&reading, reading.sources());
+        if hits.is_empty() {
+            return Ok(Vec::new());
+        }
+        let routes = content.routes.routes(&content.rules, &reading.event_of(from), hits);
+        let of_key =
+            |(index, (key, _)): (u32, (String, _))| Routed { event: event.clone(), from: from.clone(), at, key, index };
+        Ok((0..).zip(routes).map(of_key).collect())
+    }
+}
+
+fn routed_with(
+    content: &Content,
+    stamp: Stamp,
+    routed: &[Routed],
+    mut hits_of: impl FnMut(&Reading<'_>) -> Vec<Hit>,
+) -> Screened {
+    let mut notable = Vec::new();
+    for (i, Routed { event: raw, from, at, key, .. }) in routed.iter().enumerate() {
+        let stamp = Stamp { position: stamp.position.plus(i as u64), now: *at };
+        match content.mappings.read(stamp, raw) {
+            Ok(reading) => {
+                let hits = hits_of(&reading);
+                let event = reading.event_of(from);
+                let routes = content.routes.routes(&content.rules, &event, &hits);
+                if let Some((key, shares)) = routes.into_iter().find(|(of, _)| of == key) {
+                    let named = reading.is_named();
+                    notable.push(Notable::Routed(Box::new(RoutedEvent { event, named, at: *at, key, shares })));
+                }
+            }
+            Err(refusal) => notable.push(Notable::Refused(refused(stamp, raw, refusal))),
+        }
+    }
+    Screened { count: routed.len() as u64, notable }
+}
+
+fn refused(stamp: Stamp, raw: &RawEvent, refusal: Refusal) -> RefusedEvent {
+    RefusedEvent { position: stamp.position, origin: raw.origin.to_string(), reason: refusal.reason.into_owned() }
 }
 
 fn screen_with(
@@ -143,11 +217,7 @@ fn screen_with(
                     notable.push(Notable::Hits(Box::new(reading.event()), hits));
                 }
             }
-            Err(refusal) => notable.push(Notable::Refused(RefusedEvent {
-                position: stamp.position,
-                origin: raw.origin.to_string(),
-                reason: refusal.reason.into_owned(),
-            })),
+            Err(refusal) => notable.push(Notable::Refused(refused(stamp, raw, refusal))),
         }
     }
     Screened { count: events.len() as u64, notable }
@@ -262,9 +332,13 @@ impl Engine {
             let screened = screen(&self.content, stamp, events);
             return self.judge(stamp, screened);
         }
+        if let Input::Routed(routed) = input {
+            let screened = screen_routed(&self.content, stamp, routed);
+            return self.judge(stamp, screened);
+        }
         let mut out = Out::at(stamp.position);
         match input {
-            Input::Events(_) => {}
+            Input::Events(_) | Input::Routed(_) => {}
             Input::Content(content) => {
                 self.content = Arc::clone(content);
                 self.state.findings.adopt(&content.rules);
@@ -312,7 +386,7 @@ impl Engine {
         out.effects
     }
 
-    /// Applies events that were screened against [`Engine::content`].
+    /// Applies events, or routed records, that were screened against [`Engine::content`].
     pub fn judge(&mut self, stamp: Stamp, screened: Screened) -> Vec<Effect> {
         let mut out = Out::at(stamp.position);
         self.state.counts.events += screened.count;
@@ -326,6 +400,10 @@ impl Engine {
                 Notable::Hits(event, hits) => {
                     out.move_to(event.position);
                     self.judge_event(stamp.now, &event, &hits, &mut out);
+                }
+                Notable::Routed(routed) => {
+                    out.move_to(routed.event.position);
+                    self.judge_routed(stamp.now, &routed, &mut out);
                 }
             }
         }
@@ -341,7 +419,24 @@ impl Engine {
             self.state.counts.repeated += 1;
             return;
         }
-        for mut finding in self.state.findings.judge(&self.content.rules, now, event, hits) {
+        let findings = self.state.findings.judge(&self.content.rules, now, event, hits);
+        self.gather(now, findings, out);
+    }
+
+    /// What is detected depends on the event's logical time alone, so that it does not matter when it is judged; how
+    /// long a threat stays open is counted from `now`.
+    fn judge_routed(&mut self, now: Timestamp, routed: &RoutedEvent, out: &mut Out) {
+        let RoutedEvent { event, named, at, key, shares } = routed;
+        if *named && self.state.seen.repeats_under(event, key) {
+            self.state.counts.repeated += 1;
+            return;
+        }
+        let findings = self.state.findings.judge_shares(&self.content.rules, *at, event, shares);
+        self.gather(now, findings, out);
+    }
+
+    fn gather(&mut self, now: Timestamp, findings: Vec<Finding>, out: &mut Out) {
+        for mut finding in findings {
             self.place(now, &mut finding.detection, finding.spreads_to, finding.prior);
             self.state.counts.detections += 1;
             out.publish(Record::Detection(finding.detection));

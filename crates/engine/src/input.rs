@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use vertice_model::{
-    ConsultationId, ContainmentId, OrderId, Position, Principal, QuestionId, RawEvent, Receipt, Reply, Scope,
+    ConsultationId, ContainmentId, OrderId, Position, Principal, QuestionId, RawEvent, Receipt, Reply, Routed, Scope,
     SuppressionWish, ThreatId, Timestamp, Usage, VerdictKind,
 };
 
@@ -90,6 +90,9 @@ pub enum Input {
         /// Who adds or removes it.
         by: Principal,
     },
+    /// Raw events that came by a partitioned log, each for the hits of one route key, as [`crate::route::Merge`] let them
+    /// out; never none. Positions as of [`Input::Events`].
+    Routed(Vec<Routed>),
     /// What came of asking a language model. The engine judges it: it can raise, and do nothing else.
     Opinion {
         /// To which consultation.
@@ -118,6 +121,7 @@ impl Input {
     pub fn positions(&self) -> u64 {
         match self {
             Input::Events(events) => events.len() as u64,
+            Input::Routed(routed) => routed.len() as u64,
             Input::Content(_)
             | Input::Answer { .. }
             | Input::Verdict { .. }

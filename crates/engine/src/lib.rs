@@ -16,10 +16,11 @@ pub mod gather;
 mod input;
 pub mod limits;
 pub mod normalize;
+pub mod route;
 mod seen;
 pub mod triage;
 
 pub use content::{Compiled, Content, ContentError, ContentFile};
 pub use effect::{Effect, EffectKind, Record, RefusedEvent};
-pub use engine::{Counts, Engine, Forgotten, Screened, Screener, screen};
+pub use engine::{Counts, Engine, Forgotten, Screened, Screener, screen, screen_routed};
 pub use input::{Input, Stamp};

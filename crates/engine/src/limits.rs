@@ -263,3 +263,18 @@ pub const OPINION_LIST_MAX: usize = 16;
 
 /// Most characters of a sentence of an opinion.
 pub const OPINION_TEXT_CHARS_MAX: usize = 500;
+
+/// Most routed records that a shard holds back. At 5,000 events with hits a second for all shards and marks that come
+/// within some 200 ms, a thousand are held; one partition that stalls for ten seconds makes fifty times that.
+pub const HELD_RECORDS_MAX: usize = 65_536;
+
+/// Most bytes of their lines: all of them at twice the ordinary length of 1 KiB, cut to what a shard of several on one
+/// machine may take.
+pub const HELD_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Longest record of hits, in bytes: the longest event, each byte of it escaped as JSON does at worst, and the rest.
+pub const MESSAGE_BYTES_MAX: usize = 6 * vertice_model::limits::RAW_EVENT_BYTES_MAX + 64 * 1024;
+
+/// Longest origin of an event that a record of hits brings, in bytes: Linux's longest path, and a member of an
+/// archive behind it.
+pub const ORIGIN_BYTES_MAX: usize = 2 * 4_096;

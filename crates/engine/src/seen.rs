@@ -24,7 +24,16 @@ impl Seen {
         if event.event_id == EventId::at(event.position) {
             return false;
         }
-        let hash = hash(event.event_id.as_str());
+        self.repeats_name(event.event_id.as_str())
+    }
+
+    /// As [`Seen::repeats`], of an event whose sender gave it an id, for what is judged of it under one route key.
+    pub fn repeats_under(&mut self, event: &Event, key: &str) -> bool {
+        self.repeats_name(&format!("{}\0{key}", event.event_id))
+    }
+
+    fn repeats_name(&mut self, name: &str) -> bool {
+        let hash = hash(name);
         if !self.known.insert(hash) {
             return true;
         }

@@ -60,6 +60,12 @@ impl Entity {
         Entity::named(EntityKind::User, name)
     }
 
+    /// Whom a field of this name means by this text; what kind of thing it is shows in both.
+    #[must_use]
+    pub fn named_by(field: &str, text: &str) -> Option<Entity> {
+        Entity::ip(text).or_else(|| if field.contains("user") { Entity::user(text) } else { Entity::host(text) })
+    }
+
     fn named(kind: EntityKind, name: &str) -> Option<Entity> {
         let name = name.trim().to_lowercase();
         (!name.is_empty() && name != "-").then_some(Entity { kind, name })

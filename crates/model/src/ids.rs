@@ -6,6 +6,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::Place;
+
 /// The namespace of every derived id (UUIDv5, RFC 9562 section 5.5).
 const NAMESPACE: Uuid = Uuid::from_u128(0x7e57_1ce0_0b5e_5e7e_8d1c_0000_0000_0001);
 
@@ -57,7 +59,7 @@ impl FromStr for EffectId {
     }
 }
 
-/// The id of an event: the sender's own, or derived from its log position.
+/// The id of an event: the sender's own, or derived from its log position or its place in a partitioned log.
 #[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, utoipa::ToSchema)]
 pub struct EventId(String);
 
@@ -72,6 +74,12 @@ impl EventId {
     #[must_use]
     pub fn at(position: Position) -> EventId {
         EventId(derive("event", &position.to_string()).to_string())
+    }
+
+    /// The id of an event that came without one by a partitioned log: whoever reads that log gives it the same.
+    #[must_use]
+    pub fn of(place: &Place) -> EventId {
+        EventId(derive("event", &place.to_string()).to_string())
     }
 
     /// The id.
@@ -160,6 +168,9 @@ mod tests {
         let id = RunId::derive("y");
         assert_eq!(id.to_string().parse::<RunId>().unwrap(), id);
         assert_eq!(EventId::at(Position(7)), EventId::at(Position(6).plus(1)));
+        let place = |partition, offset| Place { topic: "t".into(), partition, offset };
+        assert_eq!(EventId::of(&place(1, 2)), EventId::of(&place(1, 2)));
+        assert_ne!(EventId::of(&place(1, 12)), EventId::of(&place(11, 2)));
         assert_eq!(EventId::given("a".into()).to_string(), "a");
         assert_eq!(EventId::given("a".into()).as_str(), "a");
     }

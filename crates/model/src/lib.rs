@@ -32,6 +32,7 @@ mod ids;
 pub mod limits;
 mod opinion;
 mod response;
+mod routed;
 mod threat;
 mod time;
 
@@ -56,5 +57,6 @@ pub use opinion::{
 pub use response::{
     Containment, ContainmentState, Hold, OnTimeout, Question, QuestionState, Run, RunState, Stage, Step, StepState,
 };
+pub use routed::{Place, Routed};
 pub use threat::{Principal, RuleSeen, TechniqueSeen, Threat, ThreatState, Verdict, VerdictKind};
 pub use time::{Timestamp, TimestampError};

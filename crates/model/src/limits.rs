@@ -26,3 +26,10 @@ pub const RAISED_PLAYBOOKS_MAX: usize = 16;
 /// Most opinions remembered of a threat by their consultations: a threat is asked about four times, and may have
 /// absorbed others.
 pub const RAISED_OPINIONS_MAX: usize = 16;
+
+/// Longest route key, in bytes. An entity's name has at most 253 characters as a host and 256 as Windows writes
+/// accounts; what is longer is cut, and a digest keeps it apart from others.
+pub const ROUTE_KEY_BYTES_MAX: usize = 320;
+
+/// Longest name of a topic, in bytes: Kafka's own bound.
+pub const TOPIC_BYTES_MAX: usize = 249;

@@ -60,8 +60,10 @@ impl Default for Bounds {
 
 /// Which correlations a match is shown to.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Shown {
+enum Shown<'r> {
     All,
+    /// Of the correlations over the rule itself only these; of those over them all.
+    Only(&'r [RuleIndex]),
     /// Those that need not see their matches in order.
     AtOnce,
     /// The others.
@@ -124,6 +126,19 @@ impl Correlator {
         self.show(rules, Match { rule, at_us, position, event, group: Vec::new() }, Shown::All)
     }
 
+    /// As [`Correlator::observe`], for these of the correlations over the rule ([`RuleSet::watchers`]) and for those that
+    /// are over them in turn.
+    pub fn observe_for(
+        &mut self,
+        rules: &RuleSet,
+        (rule, watchers): (RuleIndex, &[RuleIndex]),
+        at_us: i64,
+        position: u64,
+        event: &dyn Event,
+    ) -> Vec<Fired> {
+        self.show(rules, Match { rule, at_us, position, event, group: Vec::new() }, Shown::Only(watchers))
+    }
+
     /// As [`Correlator::observe`], for the correlations only that need not see their matches in order.
     pub fn observe_at_once(
         &mut self,
@@ -149,14 +164,20 @@ impl Correlator {
         self.show(rules, Match { rule, at_us, position, event, group: Vec::new() }, Shown::InOrder)
     }
 
-    fn show(&mut self, rules: &RuleSet, found: Match<'_>, shown: Shown) -> Vec<Fired> {
-        let mut fired = Vec::new();
+    fn show(&mut self, rules: &RuleSet, found: Match<'_>, shown: Shown<'_>) -> Vec<Fired> {
+        let (mut fired, rule) = (Vec::new(), found.rule);
         let mut queue = vec![found];
         // Correlations are over rules that were compiled before them, so this ends.
         while let Some(next) = queue.pop() {
             for &watcher in rules.watchers(next.rule) {
                 let Body::Correlation(correlation) = &rules.rule(watcher).body else { continue };
-                if shown != Shown::All && correlation.waits != (shown == Shown::InOrder) {
+                let passed_over = match shown {
+                    Shown::All => false,
+                    Shown::Only(only) => next.rule == rule && !only.contains(&watcher),
+                    Shown::AtOnce => correlation.waits,
+                    Shown::InOrder => !correlation.waits,
+                };
+                if passed_over {
                     continue;
                 }
                 for one in self.note(rules.rule(watcher).key(), watcher, correlation, &next) {
@@ -299,6 +320,22 @@ impl State {
             }
             live
         });
+    }
+}
+
+impl RuleSet {
+    /// The fields that a correlation groups by and their values in an event that one of its rules matched, as
+    /// [`Correlator`] takes them; `None` if one has no value, for then the correlation does not count the event, and of
+    /// what is no correlation.
+    #[must_use]
+    pub fn group(&self, correlation: RuleIndex, rule: RuleIndex, event: &dyn Event) -> Option<Vec<(String, String)>> {
+        match &self.rule(correlation).body {
+            Body::Correlation(correlation) => {
+                let found = Match { rule, at_us: 0, position: 0, event, group: Vec::new() };
+                group_of(correlation, &found)
+            }
+            Body::Detection(_) => None,
+        }
     }
 }
 

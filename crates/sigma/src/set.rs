@@ -164,8 +164,27 @@ impl RuleSet {
         })
     }
 
+    /// The fields that a correlation groups by; none of any other rule.
+    #[must_use]
+    pub fn grouped_by(&self, index: RuleIndex) -> &[String] {
+        match &self.rule(index).body {
+            Body::Detection(_) => &[],
+            Body::Correlation(correlation) => &correlation.group_by,
+        }
+    }
+
+    /// Whether a correlation takes the value of a field under another name where this rule matched (`aliases`).
+    #[must_use]
+    pub fn renames(&self, correlation: RuleIndex, field: &str, rule: RuleIndex) -> bool {
+        match &self.rule(correlation).body {
+            Body::Detection(_) => false,
+            Body::Correlation(correlation) => correlation.field(field, rule) != field,
+        }
+    }
+
     /// The correlations over a rule.
-    pub(crate) fn watchers(&self, index: RuleIndex) -> &[RuleIndex] {
+    #[must_use]
+    pub fn watchers(&self, index: RuleIndex) -> &[RuleIndex] {
         self.watchers.get(&index).map_or(&[], Vec::as_slice)
     }
 }

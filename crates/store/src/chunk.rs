@@ -201,7 +201,7 @@ fn number(into: &mut Vec<u8>, mut number: usize) {
 pub(crate) fn encode_input(input: &Input) -> Chunk {
     let plain = postcard::to_extend(input, Vec::with_capacity(256))
         .expect("memory does not refuse to be written, and every part has a known length");
-    pack(&plain, 1)
+    pack(&plain, u32::try_from(input.positions()).expect("what memory holds of records is fewer"))
 }
 
 /// Compresses where that saves something.

@@ -194,6 +194,10 @@ impl Store {
         if let Input::Events(events) = input {
             return self.send(Submission { events, ..Submission::default() });
         }
+        if input.positions() == 0 {
+            // As of events: it takes no place, and there is nothing to keep.
+            return self.send(Submission::default());
+        }
         let chunk = chunk::encode_input(&input);
         fits("an input", chunk.plain_bytes(), limits::CHUNK_BYTES_MAX)?;
         let append = Append { kind: InputKind::Other, chunks: vec![chunk], cursors: Vec::new(), idempotency: None };

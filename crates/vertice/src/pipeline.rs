@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use tokio_util::sync::CancellationToken;
 use vertice_engine::{Content, Effect, Engine, Input, Screened, Screener, Stamp};
-use vertice_model::{Position, RawEvent, Timestamp};
+use vertice_model::{Position, Timestamp};
 use vertice_store::audit::{self, Audit, AuditError, Entry};
 use vertice_store::{ReadError, Store, SubmitError};
 
@@ -177,7 +177,11 @@ impl Pipeline<'_> {
             let mut wanted = match input {
                 Input::Events(events) => {
                     self.store.give_way(limits::GIVE_WAY_MAX);
-                    let screened = self.screen(engine.content(), *stamp, events);
+                    let screened = self.screen(engine.content(), *stamp, events, Screener::screen);
+                    engine.judge(*stamp, screened)
+                }
+                Input::Routed(routed) => {
+                    let screened = self.screen(engine.content(), *stamp, routed, Screener::screen_routed);
                     engine.judge(*stamp, screened)
                 }
                 Input::Content(found) => {
@@ -242,7 +246,13 @@ impl Pipeline<'_> {
     }
 
     /// Screens on several threads; what comes back is in the order of the log.
-    fn screen(&mut self, content: &Arc<Content>, stamp: Stamp, events: &[RawEvent]) -> Screened {
+    fn screen<T: Sync>(
+        &mut self,
+        content: &Arc<Content>,
+        stamp: Stamp,
+        events: &[T],
+        with: fn(&mut Screener, Stamp, &[T]) -> Screened,
+    ) -> Screened {
         self.screeners.retain(|screener| screener.is_for(content));
         let share = events.len().div_ceil(self.threads).max(limits::SCREEN_SHARE_MIN);
         let shares = events.len().div_ceil(share);
@@ -250,7 +260,7 @@ impl Pipeline<'_> {
             self.screeners.push(Screener::new(content));
         }
         if let ([screener, ..], 1) = (&mut *self.screeners, shares) {
-            return screener.screen(stamp, events);
+            return with(screener, stamp, events);
         }
         std::thread::scope(|scope| {
             let starts = (0_u64..).step_by(share);
@@ -260,7 +270,7 @@ impl Pipeline<'_> {
                 .zip(&mut self.screeners)
                 .map(|((events, start), screener)| {
                     let stamp = Stamp { position: stamp.position.plus(start), now: stamp.now };
-                    scope.spawn(move || screener.screen(stamp, events))
+                    scope.spawn(move || with(screener, stamp, events))
                 })
                 .collect();
             let joined = shares.into_iter().map(|s| s.join().unwrap_or_else(|e| std::panic::resume_unwind(e)));

@@ -366,11 +366,16 @@ fn events_from(store: &Store, content: &Content, from: Position, wanted: usize) 
         }
         for (stamp, input) in inputs {
             let next = stamp.position.plus(input.positions());
-            let Input::Events(events) = input else {
-                at = at.max(next);
-                continue;
+            let events: Vec<(Timestamp, RawEvent)> = match input {
+                Input::Events(events) => events.into_iter().map(|event| (stamp.now, event)).collect(),
+                // They are read as of their logical time.
+                Input::Routed(routed) => routed.into_iter().map(|routed| (routed.at, routed.event)).collect(),
+                _ => {
+                    at = at.max(next);
+                    continue;
+                }
             };
-            for (i, raw) in events.into_iter().enumerate() {
+            for (i, (now, raw)) in events.into_iter().enumerate() {
                 let position = stamp.position.plus(i as u64);
                 if position < at {
                     continue;
@@ -379,7 +384,7 @@ fn events_from(store: &Store, content: &Content, from: Position, wanted: usize) 
                     break;
                 }
                 bytes += raw.line.len();
-                items.push(LoggedEvent::read(content, Stamp { position, ..stamp }, raw));
+                items.push(LoggedEvent::read(content, Stamp { position, now }, raw));
                 at = position.plus(1);
             }
         }

@@ -20,7 +20,12 @@ async fn a_person_proposes_tests_applies_and_removes_one() {
     assert_eq!((&tested.body["threats"], &tested.body["unjudged"]), (&json!(1), &json!(1)), "{}", tested.text);
     let propose = json!({"rule_id": rule, "entity": "203.0.113.1", "reason": "our scanner"});
     let proposed = rig.decide("POST", PATH, propose.clone()).await;
-    assert_eq!((proposed.status.as_u16(), &proposed.body["state"]["is"]), (200, &json!("proposed")), "{}", proposed.text);
+    assert_eq!(
+        (proposed.status.as_u16(), &proposed.body["state"]["is"]),
+        (200, &json!("proposed")),
+        "{}",
+        proposed.text
+    );
     assert_eq!(rig.decide("POST", PATH, propose.clone()).await.status, 409, "there is one already");
     let of = format!("{PATH}/{}", proposed.body["suppression_id"].as_str().unwrap());
     assert_eq!(rig.decide("POST", &format!("{of}/apply"), json!({"days": 91})).await.status, 422);

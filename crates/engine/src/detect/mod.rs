@@ -30,6 +30,17 @@ pub struct Rules {
 /// A rule matched an event.
 pub type Hit = RuleIndex;
 
+/// What of a hit is judged at one place.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Share {
+    /// The rule that matched.
+    pub hit: Hit,
+    /// Whether the rule's own detection is made there, if the rule makes any.
+    pub own: bool,
+    /// The correlations over the rule that count the match there.
+    pub over: Vec<RuleIndex>,
+}
+
 /// A detection, before it has joined a threat.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Finding {
@@ -99,6 +110,13 @@ impl Rules {
         hits
     }
 
+    /// Whom a detection of this rule is about, made by this event.
+    #[must_use]
+    pub fn about(&self, rule: RuleIndex, event: &Event) -> Entity {
+        let named = self.attributes(rule).entity.as_deref().and_then(|field| entity_of(event, field));
+        named.or_else(|| event.entity.clone()).unwrap_or_else(|| whence(event))
+    }
+
     /// What matches the same rules faster, on one thread and event by event.
     #[must_use]
     pub fn matcher(&self) -> Matcher<Arc<RuleSet>> {
@@ -137,23 +155,49 @@ impl Findings {
         self.correlator.expire(&rules.set, i64::MIN);
     }
 
-    /// The detections of an event with hits, and of the correlations that it completes.
+    /// The detections of an event with hits, and of the correlations that it completes. `now` is when it was accepted.
     pub fn judge(&mut self, rules: &Rules, now: Timestamp, event: &Event, hits: &[Hit]) -> Vec<Finding> {
         let mut findings = Vec::new();
         for hit in hits {
             if !rules.set.rule(*hit).silent {
                 findings.push(finding(rules, now, event, *hit, rules.matched(*hit, event), Vec::new()));
             }
-            // A clock that runs ahead must not keep a window open for what has not happened yet.
-            let at_us = event.timestamp.min(now).as_micros();
-            for fired in self.correlator.observe(&rules.set, *hit, at_us, event.position.0, &View(event)) {
-                if !rules.set.rule(fired.correlation).silent {
-                    findings.push(correlated(rules, now, event, &fired));
-                }
-            }
+            let at_us = believed_us(now, event);
+            let fired = self.correlator.observe(&rules.set, *hit, at_us, event.position.0, &View(event));
+            findings.extend(audible(rules, now, event, &fired));
         }
         findings
     }
+
+    /// As [`Findings::judge`], of those parts of its hits that are judged here.
+    pub fn judge_shares(&mut self, rules: &Rules, now: Timestamp, event: &Event, shares: &[Share]) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        for Share { hit, own, over } in shares {
+            if *own && !rules.set.rule(*hit).silent {
+                findings.push(finding(rules, now, event, *hit, rules.matched(*hit, event), Vec::new()));
+            }
+            let (at_us, position) = (believed_us(now, event), event.position.0);
+            let fired = self.correlator.observe_for(&rules.set, (*hit, over), at_us, position, &View(event));
+            findings.extend(audible(rules, now, event, &fired));
+        }
+        findings
+    }
+}
+
+/// When an event happened, for a window. A clock that runs ahead must not keep one open for what has not happened yet.
+fn believed_us(now: Timestamp, event: &Event) -> i64 {
+    event.timestamp.min(now).as_micros()
+}
+
+/// The detections of correlations that came true, without those that only serve others.
+fn audible<'a>(
+    rules: &'a Rules,
+    now: Timestamp,
+    event: &'a Event,
+    fired: &'a [Fired],
+) -> impl Iterator<Item = Finding> + 'a {
+    let audible = fired.iter().filter(|fired| !rules.set.rule(fired.correlation).silent);
+    audible.map(move |fired| correlated(rules, now, event, fired))
 }
 
 fn correlated(rules: &Rules, now: Timestamp, event: &Event, fired: &Fired) -> Finding {
@@ -199,8 +243,7 @@ fn finding(
 ) -> Finding {
     let (rule, attributes) = (rules.set.rule(index), rules.attributes(index));
     let rule_id = rule.key().to_owned();
-    let named = attributes.entity.as_deref().and_then(|field| entity_of(event, field));
-    let entity = named.or_else(|| event.entity.clone()).unwrap_or_else(|| whence(event));
+    let entity = rules.about(index, event);
     let spreads_to = attributes.spreads_to.as_deref().and_then(|field| entity_of(event, field));
     let others = ["source.ip", "destination.ip", "host.name", "user.name"].into_iter();
     let mut related: Vec<Entity> =
@@ -234,8 +277,7 @@ fn finding(
 
 /// The entity that a field names; what kind it is shows in the field's name and value.
 fn entity_of(event: &Event, field: &str) -> Option<Entity> {
-    let text = event.fields.get(field)?.to_text();
-    Entity::ip(&text).or_else(|| if field.contains("user") { Entity::user(&text) } else { Entity::host(&text) })
+    Entity::named_by(field, &event.fields.get(field)?.to_text())
 }
 
 /// An event that names nobody is about where it came from.

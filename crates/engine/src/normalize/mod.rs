@@ -30,7 +30,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use vertice_model::limits::{EVENT_YEARS, RAW_EVENT_BYTES_MAX};
-use vertice_model::{Event, EventId, RawEvent, Refusal, Timestamp};
+use vertice_model::{Event, EventId, Place, RawEvent, Refusal, Timestamp};
 use vertice_sigma::{Source, Value as Seen};
 
 use crate::Stamp;
@@ -142,9 +142,25 @@ impl Reading<'_> {
     /// The event by itself.
     #[must_use]
     pub fn event(&self) -> Event {
+        self.event_called(|| EventId::at(self.stamp.position))
+    }
+
+    /// The event by itself, of one that came by a partitioned log: without an id of its sender's it has that place's.
+    #[must_use]
+    pub fn event_of(&self, from: &Place) -> Event {
+        self.event_called(|| EventId::of(from))
+    }
+
+    /// Whether its sender gave it an id.
+    #[must_use]
+    pub fn is_named(&self) -> bool {
+        self.event_id.is_some()
+    }
+
+    fn event_called(&self, id: impl FnOnce() -> EventId) -> Event {
         let given = self.event_id.as_deref().map(|id| EventId::given(id.to_owned()));
         Event {
-            event_id: given.unwrap_or_else(|| EventId::at(self.stamp.position)),
+            event_id: given.unwrap_or_else(id),
             position: self.stamp.position,
             timestamp: self.time,
             received: self.stamp.now,

@@ -9,6 +9,8 @@ mod normalize;
 #[cfg(test)]
 mod replay;
 #[cfg(test)]
+mod routed;
+#[cfg(test)]
 mod rules;
 #[cfg(test)]
 mod schema;

@@ -153,7 +153,7 @@ fn of_input(stamp: Stamp, input: &Input) -> Option<Entry> {
     };
     match input {
         // Evidence, and the passing of time, which the log has.
-        Input::Events(_) | Input::Tick => None,
+        Input::Events(_) | Input::Routed(_) | Input::Tick => None,
         Input::Content(content) => enter(Kind::Content, ENGINE, None, content_record(content)),
         Input::Answer { question, approve, plan_digest, by } => {
             let record = json!({"question_id": question, "approve": approve, "plan_digest": plan_digest});

@@ -124,6 +124,10 @@ pub(crate) fn event(db: &Connection, place: Place<'_>, at: Position) -> Result<O
     let found = read(db, place, at, at, 1)?;
     Ok(found.into_iter().next().and_then(|(stamp, input)| match input {
         Input::Events(events) => events.into_iter().next().map(|event| (stamp, event)),
+        // It was read as of its logical time.
+        Input::Routed(routed) => {
+            routed.into_iter().next().map(|routed| (Stamp { now: routed.at, ..stamp }, routed.event))
+        }
         Input::Content(_)
         | Input::Answer { .. }
         | Input::Verdict { .. }
@@ -170,7 +174,14 @@ fn decode(row: LogRow<'_>, place: Place<'_>, from: Position) -> Result<(Stamp, I
     let mut chunks = Row::open(row.blob).map_err(bad)?;
     if row.kind == InputKind::Other {
         let chunk = chunks.next_chunk().map_err(bad)?.ok_or_else(|| bad("it is empty".to_owned()))?;
-        return Ok((stamp, chunk.input().map_err(bad)?));
+        let mut input = chunk.input().map_err(bad)?;
+        if input.positions() != row.n {
+            return Err(bad(format!("it holds {} records in place of {}", input.positions(), row.n)).into());
+        }
+        if let Input::Routed(routed) = &mut input {
+            routed.drain(..(from.0 - row.first.0) as usize);
+        }
+        return Ok((stamp, input));
     }
     let mut events = Vec::with_capacity(usize::try_from(row.last() + 1 - from.0).unwrap_or_default());
     let mut at = row.first.0;

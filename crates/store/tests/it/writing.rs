@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use vertice_engine::{Content, ContentFile, Input, Record};
-use vertice_model::{Position, Severity, Timestamp};
+use vertice_model::{Place, Position, Routed, Severity, Timestamp};
 use vertice_store::{Cursor, Idempotency, Options, RecordKind, Store, Submission, SubmitError, limits};
 
 use crate::fixture::{clock_at, detection, effect, event, numbered, open, settable_clock};
@@ -80,6 +80,37 @@ fn content_comes_back_from_the_log() {
     let whole = Input::Events(vec![event("a", "one"), event("b", "two")]);
     assert_eq!(store.append_blocking(whole).unwrap().count, 2);
     assert_eq!(store.event(Position(3)).unwrap().unwrap().1, event("b", "two"));
+}
+
+#[test]
+fn routed_records_take_a_place_each_and_are_found_by_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let routed = |offset: i64| Routed {
+        event: event("security.events", &format!("line {offset}")),
+        from: Place { topic: "security.events".into(), partition: 3, offset },
+        at: Timestamp::from_micros(offset),
+        key: "ip:192.0.2.1".to_owned(),
+        index: 0,
+    };
+    store.append_blocking(Input::Tick).unwrap();
+    let all: Vec<Routed> = (10..15).map(routed).collect();
+    let accepted = store.append_blocking(Input::Routed(all.clone())).unwrap();
+    assert_eq!((accepted.first, accepted.count), (Position(2), 5));
+    assert_eq!(store.append_blocking(Input::Routed(Vec::new())).unwrap().count, 0);
+    assert_eq!(store.append_blocking(Input::Tick).unwrap().first, Position(7));
+    for from in 2..7_u64 {
+        let read = store.read(Position(from), 1).unwrap();
+        let [(stamp, Input::Routed(found))] = &read[..] else { panic!("{read:?}") };
+        assert_eq!((stamp.position, &found[..]), (Position(from), &all[from as usize - 2..]));
+        let (stamp, raw) = store.event(Position(from)).unwrap().unwrap();
+        assert_eq!(
+            (stamp.position, stamp.now, raw),
+            (Position(from), all[from as usize - 2].at, found[0].event.clone())
+        );
+    }
+    assert!(matches!(&store.read(Position(7), 1).unwrap()[..], [(_, Input::Tick)]));
+    assert_eq!(store.verify().unwrap().positions, 7);
 }
 
 #[test]
