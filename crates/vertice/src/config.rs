@@ -180,6 +180,8 @@ fn overlay_section(known: &mut Table, written: Table, section: &str, text: &str)
             (Some(Value::Table(within)), Value::Table(keys)) => {
                 overlay_section(within, keys, &format!("{section}.{key}"), text)?;
             }
+            // Two dollars are 2 to most people, and not 2.0.
+            (Some(default @ Value::Float(_)), Value::Integer(whole)) => *default = Value::Float(whole as f64),
             (Some(default), value) if !default.same_type(&value) => bail!(
                 "line {}: {key} of [{section}] is a {}, not a {}",
                 line_of(text, section, &key),
@@ -230,10 +232,11 @@ fn override_section(keys: &mut Table, section: &str, environment: &impl Fn(&str)
             Value::Integer(_) => {
                 Value::Integer(text.parse().with_context(|| format!("{name} is a whole number, not {text:?}"))?)
             }
+            Value::Float(_) => Value::Float(text.parse().with_context(|| format!("{name} is a number, not {text:?}"))?),
             Value::Array(_) => {
                 Value::Array(text.split(',').map(str::trim).filter(|t| !t.is_empty()).map(Value::from).collect())
             }
-            Value::String(_) | Value::Float(_) | Value::Datetime(_) | Value::Table(_) => Value::String(text),
+            Value::String(_) | Value::Datetime(_) | Value::Table(_) => Value::String(text),
         };
     }
     Ok(())
@@ -264,6 +267,8 @@ mod tests {
         assert!(config.server.listen.ip().is_loopback());
         assert_eq!(config.response.mode, Mode::Observe);
         assert!(!config.data.dir.as_os_str().is_empty());
+        // What the file says of models is what they do without it.
+        assert_eq!((config.sentinel.ask, config.sentinel.models), (false, vertice_llm::Settings::default()));
     }
 
     #[test]
@@ -271,6 +276,9 @@ mod tests {
         let config = overlaid("[server]\nlisten = \"127.0.0.1:9\"\n").unwrap();
         assert_eq!(config.server.listen.port(), 9);
         assert!(config.sources.local);
+        let models = "[sentinel.models.m]\nprovider = \"compatible\"\nmodel = \"x\"\nbase_url = \"http://localhost\"\n";
+        let config = overlaid(&format!("{models}[sentinel.budget]\nusd_per_day = 2\n")).unwrap();
+        assert_eq!((config.sentinel.models.models.len(), config.sentinel.models.budget.usd_per_day), (1, 2.0));
     }
 
     #[test]
@@ -302,6 +310,7 @@ mod tests {
             "VERTICE_SOURCES_LOCAL" => Some("false".to_owned()),
             "VERTICE_RESPONSE_BLAST_RADIUS_PER_HOUR" => Some("3".to_owned()),
             "VERTICE_RESPONSE_FIREWALL_RULE_ENABLED" => Some("true".to_owned()),
+            "VERTICE_SENTINEL_BUDGET_USD_PER_DAY" => Some("0.5".to_owned()),
             _ => None,
         };
         let config = load(None, set).unwrap();
@@ -309,6 +318,7 @@ mod tests {
         assert_eq!(config.sources.files, [PathBuf::from("/a"), PathBuf::from("/b")]);
         assert_eq!((config.sources.local, config.response.blast_radius_per_hour), (false, 3));
         assert!(config.response.verbs.firewall_rule.enabled);
+        assert_eq!(config.sentinel.models.budget.usd_per_day, 0.5);
         let wrong = |name: &str| (name == "VERTICE_SOURCES_LOCAL").then(|| "maybe".to_owned());
         assert!(load(None, wrong).unwrap_err().to_string().contains("VERTICE_SOURCES_LOCAL is true or false"));
     }

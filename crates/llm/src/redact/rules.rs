@@ -21,7 +21,7 @@ pub(super) struct Rules {
 const FRAGMENT_BYTES: usize = 8;
 
 /// Secrets. The first group that takes part is what goes; without one, all of it does.
-const SECRETS: [&str; 17] = [
+const SECRETS: [&str; 18] = [
     // Private keys, whole or with their end cut off.
     r"(?s)-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----.*?(?:-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----|\z)",
     r"(?s)PuTTY-User-Key-File-\d.*?(?:Private-MAC: [0-9a-f]+|\z)",
@@ -36,15 +36,17 @@ const SECRETS: [&str; 17] = [
     r"\b[0-9a-fA-F]{32}:[0-9a-fA-F]{32}\b",
     // Headers.
     r#"(?i)\b(?:proxy-)?authorization\\?["']?\s*[:=]\s*\\?["']?(?:(?:bearer|basic|token|negotiate|digest|ntlm|apikey)\s+)?([^\s"'\\,;]+)"#,
-    r"(?i)\b(?:bearer|basic)\s+([A-Za-z0-9._~+/-]{8,}=*)",
+    r"(?i)\bbearer\s+([A-Za-z0-9._~+/-]{8,}=*)",
     r#"(?i)\b(?:set-)?cookie\\?["']?\s*:\s*\\?["']?([^\r\n"'\\]+)"#,
     // A name that says so, and its value: in JSON, in an environment, in a query, in a form.
-    r#"(?i)[\w.-]*(?:password|passwd|passphrase|passwort|pwd|secret|token|api[_-]?key|apikey|access[_-]?key|private[_-]?key|account[_-]?key|credentials?|sig(?:nature)?)[\w.-]*\\?["']?\s*(?:=|:=?)\s*(?:\\?"((?:[^"\\]|\\[^"])+)|'([^']+)|([^\s"'&,;\\]+))"#,
+    r#"(?i)[\w.-]*(?:password|passwd|passphrase|passwort|pwd|secret|token|api[_-]?key|(?:access|private|account|secret)[_-]?key|credential)s?[0-9]*\\?["']?\s*(?:=|:=?)\s*(?:\\?"((?:[^"\\]|\\[^"])+)|'([^']+)|([^\s"'&,;\\]+))"#,
+    // What signs an address of Azure's storage.
+    r"[?&]sig=([^&\s]+)",
     // An option of a command that says so.
     r#"(?i)(?:^|[\s"'])(?:--?|/)(?:\w+[_-])?(?:password|passwd|passphrase|pass|pwd|secret|token|api[_-]?key|p:)(?:\s+|=|:)?\s*(?:\\?"([^"\\]+)|'([^']+)|([^\s"'\\]+))"#,
     // Commands whose options do not say so.
-    r#"(?i)\b(?:sshpass|plink|psexec(?:64)?|pscp|putty|docker|podman|crackmapexec|netexec|nxc|evil-winrm|xfreerdp|hydra|ldapsearch|mosquitto_(?:pub|sub))(?:\.exe)?\b[^\r\n|;&]*?\s-(?:p|pw|w)\s*["']?([^\s"']+)"#,
-    r#"(?i)\b(?:mysql(?:dump|admin|show|import)?|mariadb(?:-dump|-admin)?|mongo(?:sh|dump)?|redis-cli)(?:\.exe)?\b[^\r\n|;&]*?\s-(?:p|a)\s*["']?([^\s"'-][^\s"']*)"#,
+    r#"(?i)\b(?:sshpass|plink|psexec(?:64)?|pscp|putty|(?:docker|podman)\s+login|crackmapexec|netexec|nxc|evil-winrm|xfreerdp|hydra|ldapsearch|mosquitto_(?:pub|sub))(?:\.exe)?\b[^\r\n|;&]*?\s-(?-i:p|pw|w)\s*["']?([^\s"']+)"#,
+    r#"(?i)\b(?:mysql(?:dump|admin|show|import)?|mariadb(?:-dump|-admin)?|mongo(?:sh|dump)?)(?:\.exe)?\b[^\r\n|;&]*?\s-(?-i:p)\s*["']?([^\s"'-][^\s"']*)|\bredis-cli\b[^\r\n|;&]*?\s-(?-i:a)\s*["']?([^\s"']+)"#,
     r#"(?i)\b(?:curl|wget|smbclient|rpcclient|net\s+ads|impacket-\w+)\b[^\r\n|;&]*?\s(?:-u|-U|--user|--proxy-user)[\s=]*["']?[^\s"':%]+[:%]([^\s"']+)"#,
     r#"(?i)\bnet1?(?:\.exe)?\s+(?:user\s+[^\s/]+\s+([^\s/*][^\s]*)|use\s+(?:[a-z*]:?\s+)?\\\\\S+\s+([^\s/*][^\s]*))|\bConvertTo-SecureString\s+(?:-String\s+)?["']?([^\s"']+)|\becho\s+(?:-n\s+)?["']?([^\s"'|]+)["']?\s*\|\s*sudo\s+-S"#,
 ];

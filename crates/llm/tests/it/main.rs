@@ -14,4 +14,5 @@ mod schemas;
 mod secrets;
 mod server;
 mod settings;
+mod tls;
 mod world;

@@ -9,7 +9,7 @@ fn redactor(settings: RedactionSettings) -> Redactor {
 }
 
 /// Texts, and what of them must be gone. What must stay is the rest.
-const SECRETS: [(&str, &str); 45] = [
+const SECRETS: [(&str, &str); 47] = [
     ("curl -H 'Authorization: Bearer abc.DEF-123_x' https://x", "abc.DEF-123_x"),
     ("Authorization: Basic dXNlcjpwYXNz", "dXNlcjpwYXNz"),
     ("proxy-authorization=NTLM TlRMTVNTUAAB", "TlRMTVNTUAAB"),
@@ -33,6 +33,8 @@ const SECRETS: [(&str, &str); 45] = [
     ("export AWS_SECRET_ACCESS_KEY=wJalrXUtnFEMI", "wJalrXUtnFEMI"),
     ("GET /?user=a&access_token=q1w2e3&x=1", "q1w2e3"),
     ("client_secret: q1w2e3", "q1w2e3"),
+    ("https://x.blob.example/c?sv=1&sig=a%2Fb", "a%2Fb"),
+    ("docker login -u bob -p hunter2 registry", "hunter2"),
     ("AccountKey=abc/def==;Endpoint=x", "abc/def=="),
     ("tool --password hunter2 --verbose", "hunter2"),
     ("tool --password=hunter2", "hunter2"),
@@ -91,6 +93,9 @@ fn what_is_no_secret_stays() {
         "ssh -p 2222 root@203.0.113.9",
         "T1059.001 and T1110 on host web-1",
         "tar -xpf a.tar; ps -ef | grep ssh",
+        r#"{"alert":{"signature_id":2001219,"signature":"ET SCAN Potential SSH Scan"}}"#,
+        "docker run -p 8080:80 nginx; redis-cli -h db -p 6379 get x; plink -P 22 host",
+        "Basic authentication failed; TokenElevationType: %%1936; PasswordLastSet: never",
         "11111111-2222-3333-4444-555555555555",
     ] {
         assert_eq!(redactor.redact([text, ""]).0[0], text);

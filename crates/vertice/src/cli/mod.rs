@@ -18,6 +18,7 @@ mod events;
 mod explain;
 mod failure;
 mod keys;
+mod llm;
 mod mappings;
 mod output;
 mod playbooks;
@@ -186,6 +187,9 @@ enum Ask {
     /// How each log source becomes fields
     #[command(subcommand)]
     Mappings(mappings::Verb),
+    /// The language models that help to judge
+    #[command(subcommand)]
+    Llm(llm::Verb),
     /// What is set, and what could be
     #[command(subcommand)]
     Config(config::Verb),
@@ -306,6 +310,7 @@ impl Global {
             Ask::Rules(verb) => rules::run(verb, &client, || self.configuration(), out),
             Ask::Playbooks(verb) => playbooks::run(verb, &client, || self.configuration(), out),
             Ask::Mappings(verb) => mappings::run(verb, &client, clock::wall(), out),
+            Ask::Llm(verb) => llm::run(&verb, &self.configuration()?, out),
             Ask::Config(verb) => config::run(verb, self.config.as_deref(), || self.configuration(), out),
             Ask::Audit(verb) => audit::run(verb, || self.configuration(), out),
             Ask::Doctor => doctor::run(|| self.configuration(), &client, out),
