@@ -41,7 +41,8 @@ type Answered = dyn Fn(Input) + Send + Sync;
 /// Questions that wait, and the threads that ask them. Dropped, it asks nothing more.
 pub struct Sentinel {
     questions: SyncSender<Box<Consult>>,
-    answered: Arc<Answered>,
+    /// What did not fit: writing that it is skipped waits for the disk, and whoever hands in questions must not.
+    left_out: SyncSender<ConsultationId>,
 }
 
 impl Sentinel {
@@ -63,17 +64,23 @@ impl Sentinel {
                 }
             })?;
         }
-        Ok(Sentinel { questions, answered })
+        let (left_out, skips) = sync_channel::<ConsultationId>(limits::CONSULTATIONS_WAITING_MAX);
+        std::thread::Builder::new().name("sentinel".to_owned()).spawn(move || {
+            for consultation in skips {
+                answered(skipped(consultation, "the queue is full"));
+            }
+        })?;
+        Ok(Sentinel { questions, left_out })
     }
 
     /// Takes a question, and never waits.
     pub fn take(&self, consult: Box<Consult>) {
-        let (consult, why) = match self.questions.try_send(consult) {
-            Ok(()) => return,
-            Err(TrySendError::Full(consult)) => (consult, "the queue is full"),
-            Err(TrySendError::Disconnected(consult)) => (consult, "the program is ending"),
+        let Err(TrySendError::Full(consult) | TrySendError::Disconnected(consult)) = self.questions.try_send(consult)
+        else {
+            return;
         };
-        (self.answered)(skipped(consult.consultation.consultation_id, why));
+        // The engine lets no more wait than fit into both. One that fits into neither expires there.
+        let _ = self.left_out.try_send(consult.consultation.consultation_id);
     }
 }
 
