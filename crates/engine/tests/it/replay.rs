@@ -108,13 +108,7 @@ fn people(log: &mut Vec<(Stamp, Input)>, effects: &[Effect]) {
                 note: String::new(),
                 by: by(),
             },
-            EffectKind::Consult(consult) => Input::Opinion {
-                consultation: consult.consultation.consultation_id,
-                reply: opinion(n),
-                model: "some model".into(),
-                usage: Usage::default(),
-            },
-            EffectKind::Publish(_) | EffectKind::Act(_) => continue,
+            EffectKind::Publish(_) | EffectKind::Act(_) | EffectKind::Consult(_) => continue,
         };
         log.push((stamp, input));
         stamp = Stamp { position: stamp.position.plus(1), now: stamp.now.plus_seconds(30) };
@@ -123,13 +117,34 @@ fn people(log: &mut Vec<(Stamp, Input)>, effects: &[Effect]) {
 
 /// What a model says: in the log it is an input like any other, so a replay needs none.
 fn opinion(n: usize) -> Reply {
-    let cites = vec![if n % 3 == 0 { "E9999" } else { "E1" }.to_owned()];
+    let cites = vec![if n % 3 == 1 { "E9999" } else { "E1" }.to_owned()];
     Reply::Opinion(Opinion {
         attention: Severity::Critical,
         sentences: vec![Sentence { text: "It happened.".into(), cites }],
         playbooks: vec!["brute_force_response".into()],
         ..Opinion::default()
     })
+}
+
+/// The log as it comes about when a model answers each question at once.
+fn heard(log: &[(Stamp, Input)]) -> Vec<(Stamp, Input)> {
+    let (mut engine, mut whole, mut asked) = (Engine::default(), Vec::new(), 0);
+    for (Stamp { now, .. }, input) in log {
+        let stamp = Stamp { position: engine.next(), now: *now };
+        let effects = engine.apply(stamp, input);
+        whole.push((stamp, input.clone()));
+        for effect in effects {
+            let EffectKind::Consult(consult) = effect.kind else { continue };
+            let consultation = consult.consultation.consultation_id;
+            let reply = opinion(asked);
+            asked += 1;
+            let said = Input::Opinion { consultation, reply, model: "some model".into(), usage: Usage::default() };
+            let stamp = Stamp { position: engine.next(), now: *now };
+            engine.apply(stamp, &said);
+            whole.push((stamp, said));
+        }
+    }
+    whole
 }
 
 fn run(engine: &mut Engine, log: &[(Stamp, Input)]) -> Vec<Effect> {
@@ -142,7 +157,7 @@ fn bytes(effects: &[Effect]) -> Vec<u8> {
 
 #[test]
 fn the_same_log_gives_the_same_state_and_effects_byte_for_byte() {
-    let mut log = log(&events());
+    let mut log = heard(&log(&events()));
     let first = run(&mut Engine::default(), &log);
     people(&mut log, &first);
 

@@ -135,14 +135,14 @@ fn judge(id: &str, verdict: Verdict, note: &str, client: &Client, out: &mut Out)
 
 fn table(threats: &[Value]) -> Table {
     let mut table =
-        Table::new(&["ID", "PRIORITY", "SEVERITY", "SURE", "STATE", "LAST SEEN (UTC)", "STAGE", "DETECTIONS", "WHAT…"]);
+        Table::new(&["ID", "SEVERITY", "SURE", "STATE", "PRIORITY", "LAST SEEN (UTC)", "STAGE", "DETECTIONS", "WHAT…"]);
     for t in threats {
         table.row(vec![
             id_cell(t, "/threat_id"),
-            (Tint::None, text(t, "/triage/priority")),
             severity_cell(t, "/severity"),
             confidence_cell(t, "/confidence"),
             (Tint::None, state(t, "/state")),
+            (Tint::None, text(t, "/triage/priority")),
             time_cell(t, "/last_seen"),
             (Tint::None, text(t, "/stage")),
             (Tint::None, text(t, "/detections")),

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use vertice_testkit::injections::{Injection, injections, obedient};
+use vertice_testkit::injections::{Injection, gives_orders, injections, obedient};
 
 use crate::process::Server;
 
@@ -100,6 +100,7 @@ impl Stand {
                 let texts: Vec<&str> =
                     asked["messages"].as_array().unwrap().iter().filter_map(|m| m["content"].as_str()).collect();
                 let data: Vec<&str> = texts.iter().flat_map(|t| t.lines()).filter(|l| l.starts_with('E')).collect();
+                assert!(gives_orders(&data.join("\n")), "{data:?}");
                 obedient(&data.join("\n"), "E1", &["tell", "malware_containment", "brute_force_response"])
             }
         };
