@@ -190,3 +190,13 @@ pub const KAFKA_PARTITIONS_MAX: usize = 1_000;
 
 /// Upper bounds of the buckets of visits to a decoy, in seconds; the contract promises more than 60.
 pub const ENGAGEMENT_BUCKETS_S: [f64; 8] = [1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3_600.0, 14_400.0];
+
+/// Most threats that a back-test of a suppression looks at: 200 look-ups take some 10 ms.
+pub const BACK_TEST_THREATS_MAX: usize = 200;
+
+/// Days that a suppression lasts unless a person says otherwise, as the engine has it …
+pub const SUPPRESSION_DAYS: u64 = vertice_engine::limits::SUPPRESSION_S / 86_400;
+
+/// … and the fewest and the most that may be said.
+pub const SUPPRESSION_DAYS_RANGE: std::ops::RangeInclusive<u64> =
+    1..=*vertice_engine::limits::SUPPRESSION_S_RANGE.end() / 86_400;

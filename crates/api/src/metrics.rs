@@ -14,7 +14,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use vertice_engine::Forgotten;
 use vertice_engine::decide::verb::Verb;
-use vertice_model::{Severity, Stage};
+use vertice_model::{ConsultationState, Severity, Stage};
 use vertice_store::Store;
 
 use crate::limits;
@@ -63,6 +63,8 @@ pub struct Metrics {
     dropped: Counters,
     unreadable: Counter,
     forgotten: Family<Label, Counter>,
+    consultations: Counters,
+    hijacks: Counter,
     step_duration: Histogram,
     requests: Counters,
     auth_failures: Counters,
@@ -94,6 +96,8 @@ impl Metrics {
             dropped: Counters::default(),
             unreadable: Counter::default(),
             forgotten: Family::default(),
+            consultations: Counters::default(),
+            hijacks: Counter::default(),
             step_duration: Histogram::new(limits::LATENCY_BUCKETS_S),
             requests: Counters::default(),
             auth_failures: Counters::default(),
@@ -205,6 +209,16 @@ impl Metrics {
             "How long the engine took for one stretch of the log",
             self.step_duration.clone(),
         );
+        r.register(
+            "vertice_sentinel_consultations",
+            "Questions to language models, and what became of them, by state",
+            self.consultations.family.clone(),
+        );
+        r.register(
+            "vertice_sentinel_hijacks",
+            "Answers of language models that followed what attackers wrote (ATLAS AML.T0051); nothing of them is taken",
+            self.hijacks.clone(),
+        );
         r.register("vertice_api_requests", "Answered requests, by class of status", self.requests.family.clone());
         r.register(
             "vertice_api_auth_failures",
@@ -241,6 +255,9 @@ impl Metrics {
             STAGES.into_iter().for_each(|stage| self.held(stage, simulated, 0));
         }
         self.forgotten(Forgotten::default());
+        for state in ["asked", "answered", "refused", "hijacked", "skipped", "expired"] {
+            self.consultations.add("state", state, 0);
+        }
         for reason in ["missing", "wrong"] {
             self.auth_failures.add("reason", reason, 0);
         }
@@ -250,6 +267,14 @@ impl Metrics {
     pub fn detection(&self, severity: Severity, latency: Duration) {
         self.detections.add("severity", severity.as_str(), 1);
         self.detection_latency.observe(latency.as_secs_f64());
+    }
+
+    /// A language model is asked, or was, and this became of it.
+    pub fn consultation(&self, state: &ConsultationState) {
+        self.consultations.add("state", state.as_str(), 1);
+        if matches!(state, ConsultationState::Hijacked { .. }) {
+            self.hijacks.inc();
+        }
     }
 
     /// An action was really carried out.

@@ -34,7 +34,12 @@ impl Standing {
         match record {
             Record::Containment(containment) => self.containment(containment),
             Record::Question(question) => self.question(question),
-            Record::Detection(_) | Record::Threat(_) | Record::Run(_) | Record::Refused(_) => {}
+            Record::Detection(_)
+            | Record::Threat(_)
+            | Record::Run(_)
+            | Record::Refused(_)
+            | Record::Consultation(_)
+            | Record::Suppression(_) => {}
         }
     }
 

@@ -187,9 +187,16 @@ pub fn play<'l>(content: &Arc<Content>, now: Timestamp, lines: impl IntoIterator
                     played.threats.insert(threat.threat_id, threat);
                 }
                 EffectKind::Publish(Record::Refused(refused)) => played.refused.push(refused),
-                EffectKind::Publish(Record::Run(_) | Record::Question(_) | Record::Containment(_))
+                EffectKind::Publish(
+                    Record::Run(_)
+                    | Record::Question(_)
+                    | Record::Containment(_)
+                    | Record::Consultation(_)
+                    | Record::Suppression(_),
+                )
                 | EffectKind::Ask(_)
-                | EffectKind::Act(_) => {}
+                | EffectKind::Act(_)
+                | EffectKind::Consult(_) => {}
             }
         }
         position = engine.next();

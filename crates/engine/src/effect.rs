@@ -1,9 +1,12 @@
 //! Everything the engine can ask of the outside world.
 
 use serde::{Deserialize, Serialize};
-use vertice_model::{Containment, Detection, EffectId, Order, Position, Question, Run, Threat};
+use vertice_model::{
+    Consultation, Containment, Detection, EffectId, Order, Position, Question, Run, Suppression, Threat,
+};
 
 use crate::decide::Approved;
+use crate::triage::Consult;
 
 /// Something the engine wants from the outside world.
 #[derive(Debug, PartialEq, Serialize)]
@@ -24,6 +27,8 @@ pub enum EffectKind {
     Ask(Question),
     /// Something is to be done in the world, by the responder, once.
     Act(Approved<Order>),
+    /// A language model may be asked. Nothing waits for its answer. The consultation's own record is published beside.
+    Consult(Box<Consult>),
 }
 
 /// A published fact.
@@ -42,6 +47,10 @@ pub enum Record {
     Containment(Containment),
     /// A raw event that no mapping could read: the dead letter.
     Refused(RefusedEvent),
+    /// A consultation as it stands.
+    Consultation(Consultation),
+    /// A suppression as it stands.
+    Suppression(Suppression),
 }
 
 /// A raw event that was accepted and could not be read. Its bytes stay in the log.

@@ -1,5 +1,9 @@
 //! The composition of the stages, and nothing else.
 
+mod heed;
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -17,12 +21,16 @@ use crate::gather::Threats;
 use crate::input::{Input, Stamp};
 use crate::normalize::Reading;
 use crate::seen::Seen;
+use crate::triage::{Answered, Triage};
 
 /// The engine: content in force, and the state that its inputs have made.
 #[derive(Clone, Debug)]
 pub struct Engine {
     content: Arc<Content>,
     state: State,
+    /// Whether the monotone rule is gone, to see that its tests notice.
+    #[cfg(test)]
+    lawless: bool,
 }
 
 /// Everything that inputs change. Serialized for a snapshot; the content is not part of it, for the
@@ -38,6 +46,8 @@ struct State {
     findings: Findings,
     threats: Threats,
     responses: Responses,
+    #[serde(default)]
+    triage: Triage,
 }
 
 /// How much has passed through, since the log began.
@@ -225,11 +235,20 @@ impl Screened {
 
 impl Default for Engine {
     fn default() -> Engine {
-        Engine { content: Arc::new(Content::compile(Vec::new())), state: State::default() }
+        Engine::new(Arc::new(Content::compile(Vec::new())), State::default())
     }
 }
 
 impl Engine {
+    fn new(content: Arc<Content>, state: State) -> Engine {
+        Engine {
+            content,
+            state,
+            #[cfg(test)]
+            lawless: false,
+        }
+    }
+
     /// The engine as a snapshot kept it; `content` finds the content that the log has at a position.
     /// `None` when the bytes are no snapshot of this version.
     ///
@@ -245,7 +264,7 @@ impl Engine {
             Some(position) => content(position)?,
             None => Engine::default().content,
         };
-        Ok(Some(Engine { content, state }))
+        Ok(Some(Engine::new(content, state)))
     }
 
     /// The state as bytes: the same state, the same bytes.
@@ -303,7 +322,10 @@ impl Engine {
     /// When a [`Input::Tick`] is due next, if ever.
     #[must_use]
     pub fn next_due(&self) -> Option<Timestamp> {
-        [self.state.threats.next_due(), self.state.responses.next_due()].into_iter().flatten().min()
+        [self.state.threats.next_due(), self.state.responses.next_due(), self.state.triage.next_due()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Applies one input and says what to do about it.
@@ -356,7 +378,13 @@ impl Engine {
             Input::Tick => {
                 self.state.threats.expire(stamp.now);
                 out.changes(self.state.responses.expire(stamp.now, &self.content.policy));
+                self.close_due(stamp.now, &mut out);
             }
+            Input::Opinion { consultation, reply, model, usage } => {
+                let answered = Answered { consultation: *consultation, reply, model, usage: *usage };
+                self.opinion(stamp.now, answered, &mut out);
+            }
+            Input::Suppress { scope, wish, by } => self.suppress(stamp.now, scope, wish, by, &mut out),
         }
         self.settle(stamp.now, &mut out);
         self.state.next = stamp.position.plus(1);
@@ -414,16 +442,9 @@ impl Engine {
 
     fn gather(&mut self, now: Timestamp, findings: Vec<Finding>, out: &mut Out) {
         for mut finding in findings {
-            self.state.threats.gather(now, &mut finding.detection, finding.spreads_to);
+            self.place(now, &mut finding.detection, finding.spreads_to, finding.prior);
             self.state.counts.detections += 1;
             out.publish(Record::Detection(finding.detection));
-        }
-    }
-
-    fn verdict(&mut self, threat: ThreatId, said: Verdict, out: &mut Out) {
-        let (now, kind, by) = (said.at, said.verdict, said.by.clone());
-        if self.state.threats.judge(threat, said) {
-            out.changes(self.state.responses.verdict(now, threat, kind, &by, &self.content.policy));
         }
     }
 
@@ -436,13 +457,17 @@ impl Engine {
         out.changes(started.unwrap_or_default());
     }
 
-    /// Publishes the threats that changed, and lets the playbooks consider them.
+    /// Lets the playbooks consider the threats that changed, and publishes them. Playbooks see a threat as it is
+    /// without opinions; a model is asked last, so that it never comes before anything else.
     fn settle(&mut self, now: Timestamp, out: &mut Out) {
-        for threat in self.state.threats.take_changed() {
-            let changes = self.consider(now, &threat);
-            out.publish(Record::Threat(threat));
+        let changed = self.state.threats.take_changed();
+        for threat in &changed {
+            let changes = self.consider(now, threat);
+            self.publish(threat.clone(), out);
             out.changes(changes);
         }
+        out.counted(self.state.triage.take_changed());
+        self.ask(now, &changed, out);
     }
 
     fn consider(&mut self, now: Timestamp, threat: &Threat) -> Vec<Change> {

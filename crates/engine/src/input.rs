@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use vertice_model::{
-    ContainmentId, OrderId, Position, Principal, QuestionId, RawEvent, Receipt, Routed, ThreatId, Timestamp,
-    VerdictKind,
+    ConsultationId, ContainmentId, OrderId, Position, Principal, QuestionId, RawEvent, Receipt, Reply, Routed, Scope,
+    SuppressionWish, ThreatId, Timestamp, Usage, VerdictKind,
 };
 
 use crate::Content;
@@ -93,6 +93,26 @@ pub enum Input {
     /// Raw events that came by a partitioned log, each for the hits of one route key, as [`crate::route::Merge`] let them
     /// out; never none. Positions as of [`Input::Events`].
     Routed(Vec<Routed>),
+    /// What came of asking a language model. The engine judges it: it can raise, and do nothing else.
+    Opinion {
+        /// To which consultation.
+        consultation: ConsultationId,
+        /// What came of it.
+        reply: Reply,
+        /// Which model, as the configuration names it; empty where none was asked.
+        model: String,
+        /// What it took.
+        usage: Usage,
+    },
+    /// A person proposes, applies or removes a suppression.
+    Suppress {
+        /// Of which detections.
+        scope: Scope,
+        /// What they want.
+        wish: SuppressionWish,
+        /// Who.
+        by: Principal,
+    },
 }
 
 impl Input {
@@ -112,7 +132,9 @@ impl Input {
             | Input::Resolve { .. }
             | Input::Operators(_)
             | Input::Start { .. }
-            | Input::Key { .. } => 1,
+            | Input::Key { .. }
+            | Input::Opinion { .. }
+            | Input::Suppress { .. } => 1,
         }
     }
 }

@@ -3,7 +3,7 @@
 //! Nothing here does I/O, reads a clock, spawns a thread or draws a random number: the same inputs at
 //! the same times give the same effects and the same state, so the log of inputs is the system of record.
 //!
-//! The stages ([`normalize`], [`detect`], [`gather`], [`decide`]) do not import each other; only
+//! The stages ([`normalize`], [`detect`], [`gather`], [`triage`], [`decide`]) do not import each other; only
 //! `engine.rs` composes them.
 
 pub mod cases;
@@ -18,6 +18,7 @@ pub mod limits;
 pub mod normalize;
 pub mod route;
 mod seen;
+pub mod triage;
 
 pub use content::{Compiled, Content, ContentError, ContentFile};
 pub use effect::{Effect, EffectKind, Record, RefusedEvent};

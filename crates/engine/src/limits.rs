@@ -197,6 +197,73 @@ pub const MATCHED_CONDITIONS_MAX: usize = 64;
 /// Most earlier events named by a detection of a correlation.
 pub const EARLIER_EVENTS_MAX: usize = 64;
 
+/// Most rules of which is remembered how often they matched and what people said of them: twice the largest public set.
+pub const RULES_JUDGED_MAX: usize = 20_000;
+
+/// Most pairs of a rule and an entity of which people's verdicts are remembered: one for each threat of six years at
+/// thirty a day. Some 100 bytes each.
+pub const ENTITIES_JUDGED_MAX: usize = 65_536;
+
+/// Most verdicts remembered to be shown as those of similar threats: a year of three a day.
+pub const VERDICTS_REMEMBERED_MAX: usize = 1_024;
+
+/// Verdicts, at least, before what they say is taken for more than the rule's own standing.
+pub const VERDICTS_OF_ENTITY_MIN: u64 = 3;
+
+/// Up to how many verdicts the posterior is computed exactly, in some 10 µs; beyond, by the normal distribution, which
+/// is off by less than a thousandth there.
+pub const POSTERIOR_EXACT_MAX: u64 = 256;
+
+/// Verdicts, at least, before a suppression is proposed by itself.
+pub const SUPPRESS_VERDICTS_MIN: u64 = 5;
+
+/// What the 5th percentile of the rate of false positives must exceed before a suppression is proposed by itself.
+pub const SUPPRESS_LOWER_MIN: f64 = 0.9;
+
+/// Seconds that a suppression lasts unless a person says otherwise: a month, after which somebody looks again.
+pub const SUPPRESSION_S: u64 = 30 * 24 * 3_600;
+
+/// The shortest and the longest that a person may say, in seconds: an hour of maintenance, a quarter of a year.
+pub const SUPPRESSION_S_RANGE: std::ops::RangeInclusive<u64> = 3_600..=90 * 24 * 3_600;
+
+/// Most suppressions that are proposed or in force: more can not be looked over by a person once a month.
+pub const SUPPRESSIONS_MAX: usize = 1_000;
+
+/// Most consultations that wait for an answer. At some 30 KiB of context each in the rim, 30 MiB.
+pub const CONSULTATIONS_WAITING_MAX: usize = 1_000;
+
+/// Seconds after which an answer comes too late: a slow model on the machine's own cores takes two minutes for one, and
+/// some wait in line before it.
+pub const CONSULTATION_S: u64 = 600;
+
+/// Most consultations about one threat: at first, and when it became worse; it can do so three times.
+pub const CONSULTATIONS_OF_THREAT_MAX: u32 = 4;
+
+/// Most threats whose detections are remembered for a consultation: as many as can be waiting. At 16 detections of
+/// 2.5 KiB at the most, 40 MiB.
+pub const TOLD_THREATS_MAX: usize = CONSULTATIONS_WAITING_MAX;
+
+/// The first detections of a threat that are told a model: how it began …
+pub const TOLD_FIRST: usize = 4;
+
+/// … and the most in all, the others being the latest. More than 16 do not fit the 4,096 tokens of a small model.
+pub const TOLD_MOMENTS_MAX: usize = 16;
+
+/// Most fields of a detection that are told a model, …
+pub const TOLD_FIELDS_MAX: usize = 8;
+
+/// … and most characters of each value: a command line's telling part; it also bounds what injected text can say.
+pub const TOLD_VALUE_CHARS_MAX: usize = 256;
+
+/// Most entities, techniques, similar threats and playbooks that are told a model.
+pub const TOLD_LIST_MAX: usize = 16;
+
+/// Most sentences of an opinion, techniques and playbooks of it, and cites of a sentence: a paragraph.
+pub const OPINION_LIST_MAX: usize = 16;
+
+/// Most characters of a sentence of an opinion.
+pub const OPINION_TEXT_CHARS_MAX: usize = 500;
+
 /// Most routed records that a shard holds back. At 5,000 events with hits a second for all shards and marks that come
 /// within some 200 ms, a thousand are held; one partition that stalls for ten seconds makes fifty times that.
 pub const HELD_RECORDS_MAX: usize = 65_536;

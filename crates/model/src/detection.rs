@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Confidence, DetectionId, Entity, EventId, Position, Severity, Tactic, Technique, ThreatId, Timestamp};
+use crate::{
+    Confidence, DetectionId, Entity, EventId, Position, Severity, SuppressionId, Tactic, Technique, ThreatId,
+    Timestamp, Triage,
+};
 
 /// A judged hit: a rule matched, and this is how bad and how sure. The `defense.detections` record.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize, utoipa::ToSchema)]
@@ -47,6 +50,15 @@ pub struct Detection {
     pub timestamp: Timestamp,
     /// When the event that completed it was accepted, by our clock; from there its latency counts.
     pub accepted_at: Timestamp,
+    /// How urgent it is for a person to look at; `None` of a record from before that was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub triage: Option<Triage>,
+    /// The suppression that kept it from opening a threat, if one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suppressed_by: Option<SuppressionId>,
+    /// Who named its techniques, if not the rule: `mapper`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mapped_by: Option<String>,
 }
 
 /// One condition of a rule that held, and the value it held of.

@@ -117,6 +117,10 @@ pub type QuestionId = Id<'q'>;
 pub type ContainmentId = Id<'c'>;
 /// The id of an order, from its run, its action, and how many orders of that came before.
 pub type OrderId = Id<'o'>;
+/// The id of a consultation, from its threat, its reason, and how often it was asked about before.
+pub type ConsultationId = Id<'m'>;
+/// The id of a suppression, from its scope and how often there was one for it before.
+pub type SuppressionId = Id<'s'>;
 
 impl<const KIND: char> Id<KIND> {
     /// Derives the id from what makes the thing one of its kind.

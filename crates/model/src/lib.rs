@@ -18,6 +18,7 @@
 //! | indicator | something known to be bad: an address, a domain, a hash |
 //! | decoy, session | a deceptive host, and one visit to it |
 //! | consultation, opinion | a question to a language model, and its answer |
+//! | suppression | a person's decision that detections of a rule open no threat for a while |
 //!
 //! Nothing here does I/O or reads a clock.
 
@@ -29,6 +30,7 @@ mod event;
 mod grade;
 mod ids;
 pub mod limits;
+mod opinion;
 mod response;
 mod routed;
 mod threat;
@@ -44,7 +46,14 @@ pub use detection::{Detection, Matched};
 pub use entity::{Entity, EntityKind};
 pub use event::{Event, Fields, LogSource, RawEvent, Refusal, Value};
 pub use grade::{Confidence, Severity, UnknownSeverity};
-pub use ids::{ContainmentId, DetectionId, EffectId, EventId, Id, OrderId, Position, QuestionId, RunId, ThreatId};
+pub use ids::{
+    ConsultationId, ContainmentId, DetectionId, EffectId, EventId, Id, OrderId, Position, QuestionId, RunId,
+    SuppressionId, ThreatId,
+};
+pub use opinion::{
+    AskReason, Assessment, Consultation, ConsultationState, Context, Evidence, Moment, Opinion, Posterior, Raised,
+    Reply, Scope, Sentence, Similar, Suppression, SuppressionState, SuppressionWish, Triage, Usage,
+};
 pub use response::{
     Containment, ContainmentState, Hold, OnTimeout, Question, QuestionState, Run, RunState, Stage, Step, StepState,
 };

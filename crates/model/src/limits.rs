@@ -17,6 +17,16 @@ pub const EVENT_ID_BYTES_MAX: usize = 256;
 /// time after the last is a broken clock or an attempt to stay at the top of every list.
 pub const EVENT_YEARS: std::ops::RangeInclusive<i16> = 1990..=2199;
 
+/// Most techniques that opinions add to a threat: two opinions' worth of what a long incident shows.
+pub const RAISED_TECHNIQUES_MAX: usize = 32;
+
+/// Most playbooks that opinions propose for a threat; a person reads no more than a screenful.
+pub const RAISED_PLAYBOOKS_MAX: usize = 16;
+
+/// Most opinions remembered of a threat by their consultations: a threat is asked about four times, and may have
+/// absorbed others.
+pub const RAISED_OPINIONS_MAX: usize = 16;
+
 /// Longest route key, in bytes. An entity's name has at most 253 characters as a host and 256 as Windows writes
 /// accounts; what is longer is cut, and a digest keeps it apart from others.
 pub const ROUTE_KEY_BYTES_MAX: usize = 320;

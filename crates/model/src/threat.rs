@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Confidence, DetectionId, Entity, Position, Severity, Tactic, Technique, ThreatId, Timestamp};
+use crate::{
+    Confidence, DetectionId, Entity, Position, Raised, Severity, Tactic, Technique, ThreatId, Timestamp, Triage,
+};
 
 /// The detections of one actor or entity over time.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize, utoipa::ToSchema)]
@@ -53,6 +55,25 @@ pub struct Threat {
     pub verdict: Option<Verdict>,
     /// What happened so far, in sentences.
     pub narrative: String,
+    /// How much attention it deserves: its severity, or more where an opinion asked for more. Never less. A record
+    /// from before it was kept has `info`.
+    #[serde(default)]
+    pub attention: Severity,
+    /// What opinions of language models added to it.
+    #[serde(default, skip_serializing_if = "Raised::is_empty")]
+    pub suggested: Raised,
+    /// How urgent it is for a person to look at; `None` of a record from before that was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub triage: Option<Triage>,
+}
+
+impl Threat {
+    /// Shows what opinions added, and nothing else of them: the attention that it is given is never less than its
+    /// severity.
+    pub fn show(&mut self, suggested: Raised) {
+        self.attention = suggested.attention(self.severity);
+        self.suggested = suggested;
+    }
 }
 
 /// Whether a threat is open, and if not, why.

@@ -24,6 +24,7 @@ impl Concern {
                 Concern::Record(RecordKind::Threat, threat.to_string())
             }
             Input::Release { containment, .. } => Concern::Record(RecordKind::Containment, containment.to_string()),
+            Input::Opinion { consultation, .. } => Concern::Record(RecordKind::Consultation, consultation.to_string()),
             Input::Begun { order } | Input::Resolve { order, .. } => Concern::Order(order.to_string()),
             Input::Receipt(receipt) => Concern::Order(receipt.order_id.to_string()),
             Input::Events(_)
@@ -31,7 +32,8 @@ impl Concern {
             | Input::Content(_)
             | Input::Tick
             | Input::Operators(_)
-            | Input::Key { .. } => Concern::Nothing,
+            | Input::Key { .. }
+            | Input::Suppress { .. } => Concern::Nothing,
         }
     }
 }

@@ -21,17 +21,23 @@ pub enum RecordKind {
     Containment,
     /// A raw event that could not be read: the dead letter. Its id is its log position.
     Refused,
+    /// A question to a language model.
+    Consultation,
+    /// A suppression.
+    Suppression,
 }
 
 impl RecordKind {
     /// Every kind.
-    pub const ALL: [RecordKind; 6] = [
+    pub const ALL: [RecordKind; 8] = [
         RecordKind::Detection,
         RecordKind::Threat,
         RecordKind::Run,
         RecordKind::Question,
         RecordKind::Containment,
         RecordKind::Refused,
+        RecordKind::Consultation,
+        RecordKind::Suppression,
     ];
 
     /// The word for it.
@@ -44,6 +50,8 @@ impl RecordKind {
             RecordKind::Question => "question",
             RecordKind::Containment => "containment",
             RecordKind::Refused => "refused event",
+            RecordKind::Consultation => "consultation",
+            RecordKind::Suppression => "suppression",
         }
     }
 
@@ -56,6 +64,8 @@ impl RecordKind {
             RecordKind::Question => 3,
             RecordKind::Containment => 4,
             RecordKind::Refused => 5,
+            RecordKind::Consultation => 6,
+            RecordKind::Suppression => 7,
         }
     }
 
@@ -67,7 +77,12 @@ impl RecordKind {
     pub(crate) const fn first_stands(self) -> bool {
         match self {
             RecordKind::Detection | RecordKind::Refused => true,
-            RecordKind::Threat | RecordKind::Run | RecordKind::Question | RecordKind::Containment => false,
+            RecordKind::Threat
+            | RecordKind::Run
+            | RecordKind::Question
+            | RecordKind::Containment
+            | RecordKind::Consultation
+            | RecordKind::Suppression => false,
         }
     }
 }
@@ -91,8 +106,8 @@ pub(crate) struct RecordRow {
 pub(crate) fn row_of(effect: &Effect) -> Option<RecordRow> {
     let record = match &effect.kind {
         EffectKind::Publish(record) => record,
-        // The question's own record is published beside it.
-        EffectKind::Ask(_) | EffectKind::Act(_) => return None,
+        // A question's and a consultation's own record is published beside it.
+        EffectKind::Ask(_) | EffectKind::Act(_) | EffectKind::Consult(_) => return None,
     };
     let mut row = RecordRow {
         effect: effect.id,
@@ -121,7 +136,8 @@ fn fill(row: &mut RecordRow, record: &Record) {
         }
         Record::Threat(t) => {
             row.set(RecordKind::Threat, t.threat_id.to_string(), t.last_seen, t);
-            row.severity = t.severity;
+            // A threat that an opinion raised is found among those that are as bad as it was raised to.
+            row.severity = t.severity.max(t.attention);
             row.state = threat_state(&t.state);
             row.threat_id = Some(t.threat_id.to_string());
             row.entities = t.entities.iter().map(named).collect();
@@ -145,6 +161,18 @@ fn fill(row: &mut RecordRow, record: &Record) {
             row.entities.insert(named(&c.entity));
         }
         Record::Refused(r) => row.set(RecordKind::Refused, r.position.to_string(), Timestamp::default(), r),
+        Record::Consultation(c) => {
+            row.set(RecordKind::Consultation, c.consultation_id.to_string(), c.asked_at, c);
+            row.severity = c.severity;
+            row.state = c.state.as_str();
+            row.threat_id = Some(c.threat_id.to_string());
+        }
+        Record::Suppression(s) => {
+            row.set(RecordKind::Suppression, s.suppression_id.to_string(), s.updated_at, s);
+            row.state = s.state.as_str();
+            row.rule_id = Some(s.scope.rule_id.clone());
+            row.entities = s.scope.on.iter().map(named).collect();
+        }
     }
 }
 

@@ -110,7 +110,9 @@ fn rest_of(input: Input, skip: usize) -> Input {
         | Input::Resolve { .. }
         | Input::Operators(_)
         | Input::Start { .. }
-        | Input::Key { .. } => input,
+        | Input::Key { .. }
+        | Input::Opinion { .. }
+        | Input::Suppress { .. } => input,
     }
 }
 
@@ -181,6 +183,8 @@ pub(crate) fn event_of(found: Vec<(Stamp, Input)>) -> Option<(Stamp, RawEvent)> 
         | Input::Resolve { .. }
         | Input::Operators(_)
         | Input::Start { .. }
-        | Input::Key { .. } => None,
+        | Input::Key { .. }
+        | Input::Opinion { .. }
+        | Input::Suppress { .. } => None,
     }
 }

@@ -117,11 +117,13 @@ pub struct Snapshot {
 /// Which records of a kind are wanted; what is `None` does not matter.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
-    /// At least this bad. Runs, containments and refused events count as `info`.
+    /// At least this bad; a threat also if an opinion raised it so far. Runs, containments, suppressions and refused
+    /// events count as `info`.
     pub severity_min: Option<Severity>,
     /// In this state: `open`, `quiet`, `judged`, `merged` of threats; `refused`, `waiting`, `ended`, `rolled_back`
     /// of runs; `pending`, `approved`, `denied`, `expired`, `superseded`, `cancelled` of questions; `active`, `releasing`, `expired`,
-    /// `released` of containments.
+    /// `released` of containments; `asked`, `answered`, `refused`, `hijacked`, `skipped`, `expired` of consultations;
+    /// `proposed`, `refused`, `applied`, `removed`, `expired` of suppressions.
     pub state: Option<String>,
     /// About this address, host or account, in any role; upper and lower case are one.
     pub entity: Option<String>,

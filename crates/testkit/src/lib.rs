@@ -1,6 +1,7 @@
 //! What tests of several crates share. Never part of the product.
 
 pub mod bouncer;
+pub mod injections;
 pub mod kafka;
 pub mod net;
 pub mod postgres;

@@ -35,8 +35,18 @@ pub struct Config {
     pub content: ContentDirs,
     /// How far responses may go.
     pub response: Response,
-    /// Language models, and what stands around them.
-    pub sentinel: vertice_llm::Settings,
+    /// Language models.
+    pub sentinel: Sentinel,
+}
+
+/// Language models: whether they are asked, and which.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Sentinel {
+    /// Whether a model is asked about threats.
+    pub ask: bool,
+    /// The models, and what stands around them.
+    #[serde(flatten)]
+    pub models: vertice_llm::Settings,
 }
 
 /// The API.
@@ -283,7 +293,7 @@ mod tests {
         assert_eq!(config.response.mode, Mode::Observe);
         assert!(!config.data.dir.as_os_str().is_empty());
         // What the file says of models is what they do without it.
-        assert_eq!(config.sentinel, vertice_llm::Settings::default());
+        assert_eq!((config.sentinel.ask, config.sentinel.models), (false, vertice_llm::Settings::default()));
     }
 
     #[test]
@@ -293,7 +303,7 @@ mod tests {
         assert!(config.sources.local);
         let models = "[sentinel.models.m]\nprovider = \"compatible\"\nmodel = \"x\"\nbase_url = \"http://localhost\"\n";
         let config = overlaid(&format!("{models}[sentinel.budget]\nusd_per_day = 2\n")).unwrap();
-        assert_eq!((config.sentinel.models.len(), config.sentinel.budget.usd_per_day), (1, 2.0));
+        assert_eq!((config.sentinel.models.models.len(), config.sentinel.models.budget.usd_per_day), (1, 2.0));
     }
 
     #[test]
@@ -355,7 +365,7 @@ mod tests {
         let ours =
             |name: &str| set(name).or_else(|| (name == "VERTICE_STREAM_KAFKA_BROKERS").then(|| "k3:1".to_owned()));
         assert_eq!(load(None, ours).unwrap().stream.kafka.brokers, ["k3:1"], "our own name goes before");
-        assert_eq!(config.sentinel.budget.usd_per_day, 0.5);
+        assert_eq!(config.sentinel.models.budget.usd_per_day, 0.5);
         let wrong = |name: &str| (name == "VERTICE_SOURCES_LOCAL").then(|| "maybe".to_owned());
         assert!(load(None, wrong).unwrap_err().to_string().contains("VERTICE_SOURCES_LOCAL is true or false"));
     }

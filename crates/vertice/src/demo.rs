@@ -170,7 +170,11 @@ impl<'a> Teller<'a> {
                 self.waiting.push(question);
                 Ok(())
             }
-            EffectKind::Publish(Record::Question(_) | Record::Refused(_)) | EffectKind::Act(_) => Ok(()),
+            EffectKind::Publish(
+                Record::Question(_) | Record::Refused(_) | Record::Consultation(_) | Record::Suppression(_),
+            )
+            | EffectKind::Act(_)
+            | EffectKind::Consult(_) => Ok(()),
         }
     }
 

@@ -134,3 +134,16 @@ pub const KAFKA_SEND_AGAIN: std::time::Duration = std::time::Duration::from_secs
 pub const KAFKA_LOOKS_MAX: u32 = 12;
 /// See [`KAFKA_LOOKS_MAX`].
 pub const KAFKA_LOOK_AGAIN: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// Consultations that wait to be asked, as many as may wait in the engine. At some 50 KiB of context at the most each,
+/// 50 MiB.
+pub const CONSULTATIONS_WAITING_MAX: usize = vertice_engine::limits::CONSULTATIONS_WAITING_MAX;
+
+/// Threads that ask models: providers allow few questions at once, and a model on the machine's own cores takes one.
+pub const MODELS_ASKED_AT_ONCE: usize = 4;
+
+/// Most bytes of a question that attackers may have written: some 6,000 tokens.
+pub const PROMPT_DATA_BYTES_MAX: usize = 24 * 1024;
+
+/// Longest answer of a model that is read, in bytes: 16 sentences of 500 characters, and as much again around them.
+pub const OPINION_BYTES_MAX: usize = 32 * 1024;

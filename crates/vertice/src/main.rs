@@ -16,6 +16,7 @@ mod protect;
 mod release;
 mod reload;
 mod replay;
+mod sentinel;
 mod sources;
 mod story;
 mod up;

@@ -17,7 +17,7 @@ use crate::config::{Mode, Response};
 ///
 /// # Errors
 /// When an entry of `response.protected` is neither an address, a range, nor a name.
-pub fn policy(config: &Response, root: &Path) -> Result<ContentFile> {
+pub fn policy(config: &Response, consult: bool, root: &Path) -> Result<ContentFile> {
     let named = |names: &[String]| names.iter().cloned().collect();
     let mut policy = Policy {
         entities_per_hour_max: config.blast_radius_per_hour,
@@ -26,6 +26,7 @@ pub fn policy(config: &Response, root: &Path) -> Result<ContentFile> {
         approvals_high: config.approvals_for_high_risk,
         approvers: named(&config.approvers),
         escalate_to: named(&config.escalate_to),
+        consult,
         ..Policy::default()
     };
     for entry in &config.protected {
@@ -79,7 +80,7 @@ mod tests {
         let mut config = crate::config::load(None, |_| None).unwrap().response;
         config.protected = vec!["198.51.100.0/24".into(), "192.0.2.9".into(), "user:Ana".into(), "DC-01".into()];
         let empty = tempfile::tempdir().unwrap();
-        let policy: Policy = serde_json::from_str(&policy(&config, empty.path()).unwrap().text).unwrap();
+        let policy: Policy = serde_json::from_str(&policy(&config, true, empty.path()).unwrap().text).unwrap();
         for entity in [Entity::ip("198.51.100.7"), Entity::ip("192.0.2.9"), Entity::user("ana"), Entity::host("dc-01")]
         {
             assert!(policy.forbids(&entity.unwrap()).is_some());

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use vertice_api::{
     Access, Api, KeyPolicy, Links, Metrics, NewKey, RefusedLine, Serving, SplitBody, SplitError, Standing,
 };
+use vertice_engine::triage::Consult;
 use vertice_engine::{Content, ContentFile, EffectKind, Record};
 use vertice_model::{Question, StepState, Timestamp};
 use vertice_store::{ApiKey, Options, Store};
@@ -28,8 +29,9 @@ use crate::content::Ready;
 use crate::hands::{Acting, Hands, Intake, Job};
 use crate::pipeline::{Judged, Pipeline, Recovered, last_time, put_in_force, recover, threads};
 use crate::reload::Reload;
+use crate::sentinel::Sentinel;
 use crate::sources::{self, Rim};
-use crate::{content, hands, limits, pipeline, protect, reload};
+use crate::{content, hands, limits, pipeline, protect, reload, sentinel};
 
 /// The name of the key that the first start makes.
 const FIRST_KEY: &str = "admin";
@@ -132,11 +134,12 @@ async fn serve(config: &Config, opened: Opened) -> Result<()> {
         Hands { store, responder, clock, content, metrics }.start(config.response.mode, &ends.hands)
     };
     let asker = (!config.response.link_base.is_empty()).then(|| Asker::new(config, links, Arc::clone(&clock)).start());
+    let sentinel = sentinel(config, &store, &clock)?;
     let judging = {
         let (store, clock, stop) = (store.clone(), Arc::clone(&clock), ends.pipeline.clone());
         let (ready, jobs) = (Arc::clone(&reloading.ready), acting.jobs.clone());
         tokio::task::spawn_blocking(move || {
-            judge(&store, &ready, &clock, recovered, Rest { metrics, jobs, asker }, stop)
+            judge(&store, &ready, &clock, recovered, Rest { metrics, jobs, asker, sentinel }, stop)
         })
     };
     let mut beyond = beyond(config, &rim, &clock, &reloading, &ends)?;
@@ -145,6 +148,19 @@ async fn serve(config: &Config, opened: Opened) -> Result<()> {
 
     let ended = until_the_end(told, &store, judging, &mut serving, &mut beyond).await;
     Running { store, ends, sources, serving, acting, watching, beyond }.drain(ended).await
+}
+
+/// Whoever asks language models, where people want them asked.
+fn sentinel(config: &Config, store: &Store, clock: &Arc<Clock>) -> Result<Option<Sentinel>> {
+    if !config.sentinel.ask {
+        return Ok(None);
+    }
+    let models = sentinel::models(&config.sentinel, clock)?;
+    if models.is_empty() {
+        tracing::warn!("[sentinel] ask is true, and no model is configured: consultations are skipped");
+    }
+    let started = Sentinel::start(sentinel::by(models), sentinel::into_log(store.clone()));
+    Ok(Some(started.context("starting what asks models")?))
 }
 
 /// What runs beside judging.
@@ -335,7 +351,7 @@ pub fn load(config: &Config) -> Result<Content> {
 /// The files that content is made of, and the policy that the configuration makes.
 pub fn files(config: &Config) -> Result<Vec<ContentFile>> {
     let mut files = content::gather(&config.content.dirs, &config.content.rules)?;
-    files.push(protect::policy(&config.response, Path::new("/"))?);
+    files.push(protect::policy(&config.response, config.sentinel.ask, Path::new("/"))?);
     Ok(files)
 }
 
@@ -407,6 +423,7 @@ struct Rest {
     metrics: Arc<Metrics>,
     jobs: mpsc::UnboundedSender<Job>,
     asker: Option<mpsc::Sender<Question>>,
+    sentinel: Option<Sentinel>,
 }
 
 impl Rest {
@@ -414,6 +431,12 @@ impl Rest {
         let Some(asker) = self.asker.as_ref().filter(|_| !question.simulated) else { return };
         if asker.try_send(question.clone()).is_err() {
             tracing::warn!(question = %question.question_id, "approvers were not told: too many questions wait to be");
+        }
+    }
+
+    fn consult(&self, consult: &Consult) {
+        if let Some(sentinel) = &self.sentinel {
+            sentinel.take(Box::new(consult.clone()));
         }
     }
 }
@@ -447,7 +470,8 @@ fn judge(
                     }
                 }
                 EffectKind::Ask(question) if is_new => rest.tell(question),
-                EffectKind::Ask(_) | EffectKind::Act(_) => {}
+                EffectKind::Consult(consult) if is_new => rest.consult(consult),
+                EffectKind::Ask(_) | EffectKind::Consult(_) | EffectKind::Act(_) => {}
             }
         }
         intake.take(judged.effects, judged.engine);
@@ -475,7 +499,8 @@ fn count(metrics: &Metrics, now: Timestamp, record: &Record) {
             now_simulated.for_each(|step| metrics.action_simulated(&step.action_type));
         }
         Record::Refused(_) => metrics.event_unreadable(),
-        Record::Threat(_) | Record::Question(_) | Record::Containment(_) => {}
+        Record::Consultation(consultation) => metrics.consultation(&consultation.state),
+        Record::Threat(_) | Record::Question(_) | Record::Containment(_) | Record::Suppression(_) => {}
     }
 }
 

@@ -52,16 +52,16 @@ pub(crate) struct ReleaseParams {
     reason: Option<String>,
 }
 
-fn conflict(detail: String) -> Problem {
+pub(super) fn conflict(detail: String) -> Problem {
     Problem::new(Kind::Conflict, detail)
 }
 
 /// 200 once it is judged; 202 when the engine is so far behind that it has yet to be.
-fn status(judged: bool) -> StatusCode {
+pub(super) fn status(judged: bool) -> StatusCode {
     if judged { StatusCode::OK } else { StatusCode::ACCEPTED }
 }
 
-fn fits(what: &str, text: &str) -> Result<(), Problem> {
+pub(super) fn fits(what: &str, text: &str) -> Result<(), Problem> {
     let max = limits::NOTE_CHARS_MAX;
     if text.chars().count() <= max {
         return Ok(());

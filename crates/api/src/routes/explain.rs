@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Serialize;
 use vertice_engine::Content;
-use vertice_model::{Containment, Detection, Position, Question, Run, Threat, ThreatId, Value};
+use vertice_model::{Consultation, Containment, Detection, Position, Question, Run, Threat, ThreatId, Value};
 use vertice_store::{Filter, FindError, Page, RecordKind, Store, StoredRecord};
 
 use super::events::LoggedEvent;
@@ -33,6 +33,8 @@ pub(crate) struct Explanation {
     questions: Vec<Question>,
     /// What holds whom because of it.
     containments: Vec<Containment>,
+    /// What language models were asked about it, and what they said. It changed nothing but the threat's attention.
+    consultations: Vec<Consultation>,
 }
 
 /// A detection, and the events it was made of.
@@ -93,6 +95,7 @@ fn gather(store: &Store, content: &Content, id: &str) -> Result<Explanation, Pro
         runs: related(store, RecordKind::Run, &family)?,
         questions: related(store, RecordKind::Question, &family)?,
         containments: related(store, RecordKind::Containment, &family)?,
+        consultations: related(store, RecordKind::Consultation, &family)?,
         threat,
     })
 }

@@ -2,6 +2,7 @@
 
 mod approve;
 mod bouncers;
+mod consultations;
 mod containments;
 mod content;
 mod crowdsec;
@@ -15,6 +16,7 @@ mod playbooks;
 mod responses;
 mod status;
 mod stream;
+mod suppressions;
 mod threats;
 
 use std::sync::Arc;
@@ -27,7 +29,9 @@ use vertice_model::{QuestionState, RunState, Severity};
 
 pub(crate) use self::crowdsec::agent;
 
+use self::consultations::AskedName;
 use self::containments::HoldName;
+use self::suppressions::SuppressionName;
 use self::threats::StateName;
 use crate::read::Order;
 use crate::{Inner, Problem};
@@ -43,7 +47,7 @@ use crate::{Inner, Problem};
     ),
     modifiers(&Keys),
     // Those that only parameters name.
-    components(schemas(Problem, Order, Severity, StateName, HoldName, RunState, QuestionState)),
+    components(schemas(Problem, Order, Severity, StateName, HoldName, RunState, QuestionState, AskedName, SuppressionName)),
     tags(
         (name = "process", description = "How the process is."),
         (name = "events", description = "What sensors saw."),
@@ -107,6 +111,8 @@ fn of_defense() -> OpenApiRouter<Arc<Inner>> {
         .routes(routes!(threats::active))
         .routes(routes!(threats::get))
         .routes(routes!(explain::explain))
+        .routes(routes!(consultations::list))
+        .routes(routes!(consultations::get))
 }
 
 fn of_decisions() -> OpenApiRouter<Arc<Inner>> {
@@ -121,6 +127,10 @@ fn of_decisions() -> OpenApiRouter<Arc<Inner>> {
         .routes(routes!(containments::list))
         .routes(routes!(containments::get, decisions::release))
         .routes(routes!(approve::show, approve::answer))
+        .routes(routes!(suppressions::list, suppressions::propose))
+        .routes(routes!(suppressions::test))
+        .routes(routes!(suppressions::get, suppressions::remove))
+        .routes(routes!(suppressions::apply))
 }
 
 fn of_bouncers() -> OpenApiRouter<Arc<Inner>> {

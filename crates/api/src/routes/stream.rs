@@ -142,6 +142,8 @@ fn event(record: &StoredRecord) -> Event {
         RecordKind::Question => "question",
         RecordKind::Containment => "containment",
         RecordKind::Refused => "refused",
+        RecordKind::Consultation => "consultation",
+        RecordKind::Suppression => "suppression",
     };
     Event::default().event(kind).id(record.effect.to_string()).data(quiet(record.json.clone()))
 }

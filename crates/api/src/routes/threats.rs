@@ -45,7 +45,7 @@ pub(crate) struct ActiveParams {
     cursor: Option<String>,
     /// `asc` is the order in which they last changed; `desc` is the latest first.
     order: Option<Order>,
-    /// This bad or worse.
+    /// This bad or worse, or raised to it by an opinion.
     severity: Option<Severity>,
     /// About this address, host or account.
     entity: Option<String>,
@@ -66,7 +66,7 @@ pub(crate) struct Params {
     order: Option<Order>,
     /// In this state.
     state: Option<StateName>,
-    /// This bad or worse.
+    /// This bad or worse, or raised to it by an opinion.
     severity: Option<Severity>,
     /// About this address, host or account.
     entity: Option<String>,

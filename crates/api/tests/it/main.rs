@@ -18,3 +18,4 @@ mod mutated;
 mod playbooks;
 mod serving;
 mod standing;
+mod suppressions;

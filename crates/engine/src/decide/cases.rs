@@ -195,5 +195,8 @@ fn bare() -> Threat {
         reopened: 0,
         verdict: None,
         narrative: String::new(),
+        attention: vertice_model::Severity::Info,
+        suggested: vertice_model::Raised::default(),
+        triage: None,
     }
 }

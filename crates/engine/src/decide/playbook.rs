@@ -205,6 +205,12 @@ impl Playbook {
         &self.id
     }
 
+    /// Its name, for people.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// It in short.
     #[must_use]
     pub fn summary(&self) -> PlaybookSummary {

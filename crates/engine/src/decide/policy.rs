@@ -33,6 +33,8 @@ pub struct Policy {
     pub approvers: BTreeSet<String>,
     /// Who may answer too once nobody did in time.
     pub escalate_to: BTreeSet<String>,
+    /// Whether a language model is asked about threats. What it answers changes no response.
+    pub consult: bool,
 }
 
 /// Something that is never touched.
@@ -71,6 +73,7 @@ impl Default for Policy {
             approvals_high: limits::APPROVALS_HIGH,
             approvers: BTreeSet::new(),
             escalate_to: BTreeSet::new(),
+            consult: false,
         }
     }
 }

@@ -23,6 +23,8 @@ pub struct Attributes {
     pub entity: Option<String>,
     /// The field that names what the actor now holds.
     pub spreads_to: Option<String>,
+    /// What its status says of how often it is wrong: as if so many of its detections had been false, and so many true.
+    pub prior: (u32, u32),
 }
 
 const KEYS: [&str; 4] = ["class", "confidence", "entity", "spreads_to"];
@@ -40,6 +42,7 @@ impl Attributes {
             tactics: tagged(rule, Tactic::from_slug),
             entity: None,
             spreads_to: None,
+            prior: usual_prior(rule.status),
         };
         let Some(node) = rule.attributes.get("vertice") else { return attributes };
         if let Err((line, reason)) = attributes.read(node) {
@@ -108,6 +111,17 @@ fn usual_confidence(status: Option<Status>) -> Confidence {
         Some(Status::Deprecated | Status::Unsupported) => 40,
     };
     Confidence::new(percent).expect("at most 100")
+}
+
+/// How often a rule is wrong before anybody judged it: seldom where it is long in use, as often as not where it is new.
+/// Weak, so that a handful of verdicts say more.
+const fn usual_prior(status: Option<Status>) -> (u32, u32) {
+    match status {
+        Some(Status::Stable) => (1, 3),
+        Some(Status::Test) => (1, 2),
+        Some(Status::Experimental) | None => (1, 1),
+        Some(Status::Deprecated | Status::Unsupported) => (2, 1),
+    }
 }
 
 #[cfg(test)]

@@ -48,6 +48,8 @@ pub struct Finding {
     pub detection: Detection,
     /// What the actor now holds, by the rule's own word.
     pub spreads_to: Option<Entity>,
+    /// What the rule's status says of how often it is wrong: as if so many had been false, and so many true.
+    pub prior: (u32, u32),
 }
 
 /// What judging remembers: the windows of correlations.
@@ -266,8 +268,11 @@ fn finding(
         threat_id: None,
         timestamp: event.timestamp,
         accepted_at: now,
+        triage: None,
+        suppressed_by: None,
+        mapped_by: None,
     };
-    Finding { detection, spreads_to }
+    Finding { detection, spreads_to, prior: attributes.prior }
 }
 
 /// The entity that a field names; what kind it is shows in the field's name and value.

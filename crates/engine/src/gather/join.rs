@@ -35,6 +35,9 @@ pub(super) fn opened(now: Timestamp, id: ThreatId, detection: &Detection) -> Thr
         reopened: 0,
         verdict: None,
         narrative: String::new(),
+        attention: Severity::Info,
+        suggested: vertice_model::Raised::default(),
+        triage: None,
     }
 }
 

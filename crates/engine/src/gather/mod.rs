@@ -67,6 +67,12 @@ impl Threats {
         self.held.get(&id).map(|h| &h.threat)
     }
 
+    /// Whether a threat holds this entity: what is then detected of it joins that one.
+    #[must_use]
+    pub fn holds(&self, entity: &Entity) -> bool {
+        self.by_entity.contains_key(entity)
+    }
+
     /// How many threats were closed, since the log began, because there were too many.
     #[must_use]
     pub fn crowded_out(&self) -> u64 {

@@ -82,6 +82,9 @@ fn detection(position: u64, at: Timestamp, words: &[&str]) -> (Detection, Option
         threat_id: None,
         timestamp: at,
         accepted_at: at,
+        triage: None,
+        suppressed_by: None,
+        mapped_by: None,
     };
     (detection, option("spreads").map(entity))
 }

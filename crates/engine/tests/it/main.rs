@@ -14,3 +14,5 @@ mod routed;
 mod rules;
 #[cfg(test)]
 mod schema;
+#[cfg(test)]
+mod triage;

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use vertice_engine::{Content, ContentFile, Effect, EffectKind, Engine, Input, Record, Stamp, screen};
-use vertice_model::{Position, Principal, RawEvent, Timestamp, VerdictKind};
+use vertice_model::{Opinion, Position, Principal, RawEvent, Reply, Sentence, Severity, Timestamp, Usage, VerdictKind};
 use vertice_testkit::{files_below, known_answers, root};
 
 /// The content that is built in, and the public rules where they are there.
 fn content() -> Content {
-    let mut files = Vec::new();
+    let mut files = vec![ContentFile { path: "policy/test".into(), text: r#"{"consult": true}"#.into() }];
     for kind in ["rules", "mappings", "playbooks"] {
         let shipped = files_below(&root().join("content").join(kind), ".yml");
         let public = (kind == "rules").then(|| known_answers("sigma/rules/windows")).flatten();
@@ -108,11 +108,43 @@ fn people(log: &mut Vec<(Stamp, Input)>, effects: &[Effect]) {
                 note: String::new(),
                 by: by(),
             },
-            EffectKind::Publish(_) | EffectKind::Act(_) => continue,
+            EffectKind::Publish(_) | EffectKind::Act(_) | EffectKind::Consult(_) => continue,
         };
         log.push((stamp, input));
         stamp = Stamp { position: stamp.position.plus(1), now: stamp.now.plus_seconds(30) };
     }
+}
+
+/// What a model says: in the log it is an input like any other, so a replay needs none.
+fn opinion(n: usize) -> Reply {
+    let cites = vec![if n % 3 == 1 { "E9999" } else { "E1" }.to_owned()];
+    Reply::Opinion(Opinion {
+        attention: Severity::Critical,
+        sentences: vec![Sentence { text: "It happened.".into(), cites }],
+        playbooks: vec!["brute_force_response".into()],
+        ..Opinion::default()
+    })
+}
+
+/// The log as it comes about when a model answers each question at once.
+fn heard(log: &[(Stamp, Input)]) -> Vec<(Stamp, Input)> {
+    let (mut engine, mut whole, mut asked) = (Engine::default(), Vec::new(), 0);
+    for (Stamp { now, .. }, input) in log {
+        let stamp = Stamp { position: engine.next(), now: *now };
+        let effects = engine.apply(stamp, input);
+        whole.push((stamp, input.clone()));
+        for effect in effects {
+            let EffectKind::Consult(consult) = effect.kind else { continue };
+            let consultation = consult.consultation.consultation_id;
+            let reply = opinion(asked);
+            asked += 1;
+            let said = Input::Opinion { consultation, reply, model: "some model".into(), usage: Usage::default() };
+            let stamp = Stamp { position: engine.next(), now: *now };
+            engine.apply(stamp, &said);
+            whole.push((stamp, said));
+        }
+    }
+    whole
 }
 
 fn run(engine: &mut Engine, log: &[(Stamp, Input)]) -> Vec<Effect> {
@@ -125,7 +157,7 @@ fn bytes(effects: &[Effect]) -> Vec<u8> {
 
 #[test]
 fn the_same_log_gives_the_same_state_and_effects_byte_for_byte() {
-    let mut log = log(&events());
+    let mut log = heard(&log(&events()));
     let first = run(&mut Engine::default(), &log);
     people(&mut log, &first);
 
@@ -137,7 +169,8 @@ fn the_same_log_gives_the_same_state_and_effects_byte_for_byte() {
     let detections = of(|r| matches!(r, Record::Detection(_)));
     let (threats, runs) = (of(|r| matches!(r, Record::Threat(_))), of(|r| matches!(r, Record::Run(_))));
     println!("{} inputs, {detections} detections, {threats} threat records, {runs} run records", log.len());
-    assert!(detections > 0 && threats > 0 && runs > 0);
+    let raised = of(|r| matches!(r, Record::Threat(t) if t.attention > t.severity));
+    assert!(detections > 0 && threats > 0 && runs > 0 && raised > 0);
     assert_eq!(whole.counts().repeated, 6, "repetitions are passed over");
 
     // Once more; from the log as it is kept; and from a snapshot at each of several places.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use vertice_intel::limits;
 use vertice_intel::narrative::{ClaimKind, Exhibit, Fault, Sentence, check, exhibits, narrate, quotable, sentences};
 use vertice_model::{
-    Confidence, Detection, DetectionId, Entity, EventId, Matched, Position, RuleSeen, Severity, Tactic, Technique,
+    Confidence, Detection, DetectionId, Entity, EventId, Matched, Position, Raised, RuleSeen, Severity, Tactic, Technique,
     TechniqueSeen, Threat, ThreatId, ThreatState, Timestamp,
 };
 use vertice_testkit::{Random, long};
@@ -173,6 +173,9 @@ const NAMES: [&str; 14] = [
 fn detection(random: &mut Random, at: usize) -> Detection {
     let entity = entity(random);
     Detection {
+        triage: None,
+        suppressed_by: None,
+        mapped_by: None,
         detection_id: DetectionId::derive(&at.to_string()),
         event_id: EventId::at(Position(at as u64)),
         position: Position(at as u64),
@@ -233,6 +236,9 @@ fn threat(random: &mut Random) -> Threat {
         detections: random.number() % 100_000,
     };
     Threat {
+        attention: Severity::Info,
+        suggested: Raised::default(),
+        triage: None,
         threat_id: ThreatId::derive("x"),
         state: ThreatState::Open,
         title: name(random),

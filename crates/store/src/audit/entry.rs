@@ -9,13 +9,17 @@ use std::fmt;
 use serde::Serialize;
 use serde_json::json;
 use vertice_engine::{Content, Effect, EffectKind, Input, Record, Stamp};
-use vertice_model::{EffectId, Entity, Order, Position, Principal, Run, Task, ThreatId, Timestamp};
+use vertice_model::{
+    ConsultationState, EffectId, Entity, Order, Position, Principal, Reply, Run, Suppression, SuppressionState, Task,
+    ThreatId, Timestamp,
+};
 
 use super::format::ascii_json;
 
 /// Who entered what no person did.
 const ENGINE: &str = "engine";
 const RESPONDER: &str = "responder";
+const MODEL: &str = "model";
 
 /// Something that is entered.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -97,6 +101,10 @@ pub enum Kind {
     Observation,
     /// A person adds or removes an API key.
     Key,
+    /// What came of asking a language model, and what of it was taken.
+    Consultation,
+    /// A suppression was proposed, refused, applied, removed, or ran out.
+    Suppression,
     /// The content and the policy in force from here on: rules, playbooks, mode, protected set, budgets.
     Content,
     /// A signature of every entry before it.
@@ -122,6 +130,8 @@ impl Kind {
             Kind::Start => "start",
             Kind::Observation => "observation",
             Kind::Key => "key",
+            Kind::Consultation => "consultation",
+            Kind::Suppression => "suppression",
             Kind::Content => "content",
             Kind::Checkpoint => super::format::CHECKPOINT,
         }
@@ -166,6 +176,23 @@ fn of_input(stamp: Stamp, input: &Input) -> Option<Entry> {
             enter(Kind::Observation, &by.0, None, json!({"order_id": order, "happened": happened}))
         }
         Input::Operators(from) => enter(Kind::Observation, RESPONDER, None, json!({"operators": from})),
+        Input::Opinion { consultation, reply, model, usage } => {
+            let record = json!({"consultation_id": consultation, "came": came(reply), "model": model, "usage": usage});
+            enter(Kind::Consultation, MODEL, None, record)
+        }
+        Input::Suppress { scope, wish, by } => {
+            enter(Kind::Suppression, &by.0, None, json!({"scope": scope, "wish": wish}))
+        }
+    }
+}
+
+/// What came of asking a model, in a word. What it said is in the record of what was taken of it.
+const fn came(reply: &Reply) -> &'static str {
+    match reply {
+        Reply::Opinion(_) => "opinion",
+        Reply::Unreadable(_) => "unreadable",
+        Reply::Hijacked(_) => "hijacked",
+        Reply::Skipped(_) => "skipped",
     }
 }
 
@@ -192,11 +219,33 @@ fn of_effect(at: Timestamp, effect: &Effect) -> Option<Entry> {
             let entities = vec![containment.entity.name().to_owned()];
             Some(by_engine(of, at, Kind::Containment, containment.threat_id, entities, containment))
         }
+        EffectKind::Publish(Record::Consultation(consultation)) => match consultation.state {
+            // It is entered once it is closed.
+            ConsultationState::Asked => None,
+            ConsultationState::Answered
+            | ConsultationState::Refused { .. }
+            | ConsultationState::Hijacked { .. }
+            | ConsultationState::Skipped { .. }
+            | ConsultationState::Expired => {
+                Some(by_engine(of, at, Kind::Consultation, consultation.threat_id, Vec::new(), consultation))
+            }
+        },
+        EffectKind::Publish(Record::Suppression(suppression)) => suppressed(of, at, suppression),
         EffectKind::Publish(Record::Detection(_) | Record::Threat(_) | Record::Refused(_)) => None,
         // Its own record is published beside.
-        EffectKind::Ask(_) => None,
+        EffectKind::Ask(_) | EffectKind::Consult(_) => None,
         EffectKind::Act(yes) => Some(ordered(of, at, yes.get(), yes.by(), yes.plan_digest())),
     }
+}
+
+/// What is entered of a suppression: every change of how it stands, and not each time that it counts.
+fn suppressed(of: Origin, at: Timestamp, suppression: &Suppression) -> Option<Entry> {
+    if matches!(suppression.state, SuppressionState::Applied { at: applied, .. } if applied != at) {
+        return None;
+    }
+    let entities = names(suppression.scope.on.iter());
+    let record = ascii_json(suppression);
+    Some(Entry { of, at, kind: Kind::Suppression, actor: ENGINE.to_owned(), threat: None, entities, record })
 }
 
 /// What is entered of an order that the engine gives: the order, who said yes to it, and to which plan.

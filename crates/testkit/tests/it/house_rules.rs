@@ -7,7 +7,7 @@ use toml::Table;
 use vertice_testkit::{files_below, root};
 
 const PURE: [&str; 4] = ["model", "sigma", "intel", "engine"];
-const STAGES: [&str; 4] = ["normalize", "detect", "gather", "decide"];
+const STAGES: [&str; 5] = ["normalize", "detect", "gather", "triage", "decide"];
 
 /// Who may depend on whom, within the workspace.
 const MAY_DEPEND: &[(&str, &[&str])] = &[

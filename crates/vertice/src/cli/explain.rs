@@ -53,6 +53,7 @@ fn print(explanation: &Value, events: usize, out: &mut Out) -> Result<()> {
     root.extend(shown.iter().map(|d| detection(d, events)));
     let (questions, holds) = (items(explanation, "/questions"), items(explanation, "/containments"));
     root.extend(items(explanation, "/runs").iter().map(|r| response(r, questions, holds)));
+    root.extend(items(explanation, "/consultations").iter().filter_map(super::consultations::node));
     root.print(out)?;
     let story = text(threat, "/narrative");
     if !story.is_empty() {
@@ -92,6 +93,17 @@ fn head(t: &Value) -> Node {
     ];
     root.push(Node::remark(facts.map(|f| f.trim().to_owned()).join(" · ")));
     root.push(Node::new(vec![(Tint::Faint, "about ".to_owned()), plain_text(entities.join(", "))]));
+    if let Some(triage) = t.get("triage").filter(|triage| triage.is_object()) {
+        let (priority, reason) = (text(triage, "/priority"), text(triage, "/reason"));
+        root.push(Node::new(vec![
+            (Tint::Faint, "priority ".to_owned()),
+            plain_text(format!("{priority} of 100: {reason}")),
+        ]));
+    }
+    if !items(t, "/suggested/playbooks").is_empty() {
+        let playbooks = text(t, "/suggested/playbooks");
+        root.push(Node::new(vec![(Tint::Faint, "a model proposes ".to_owned()), plain_text(playbooks)]));
+    }
     if !techniques.is_empty() {
         let tactics: Vec<String> = items(t, "/tactics").iter().map(super::records::words).collect();
         let mut line = vec![(Tint::Faint, "techniques ".to_owned()), plain_text(techniques.join(" → "))];

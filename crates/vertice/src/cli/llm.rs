@@ -37,7 +37,7 @@ pub fn run(verb: &Verb, config: &Config, out: &mut Out) -> Result<()> {
     match verb {
         Verb::Check(check) => {
             let environment = |name: &str| std::env::var(name).ok();
-            let models = Models::new(&config.sentinel, &environment, world(), Spent::default())
+            let models = Models::new(&config.sentinel.models, &environment, world(), Spent::default())
                 .context("in the configuration, [sentinel]")?;
             tell(&models.check(Duration::from_secs(check.within)), out)
         }

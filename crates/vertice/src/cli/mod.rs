@@ -9,6 +9,7 @@ mod audit;
 mod bouncers;
 mod client;
 mod config;
+mod consultations;
 mod containments;
 mod content;
 mod detections;
@@ -30,6 +31,7 @@ mod release;
 mod responses;
 mod rules;
 mod server;
+mod suppressions;
 mod tail;
 mod threats;
 mod tree;
@@ -153,6 +155,12 @@ enum Ask {
     Threats(threats::Verb),
     /// Why a threat is one: event, matched condition, detection, threat, with log positions
     Explain(explain::Arguments),
+    /// What language models were asked about threats, and what they said
+    #[command(subcommand)]
+    Consultations(consultations::Verb),
+    /// What opens no threat for a while, because a person said so
+    #[command(subcommand)]
+    Suppressions(suppressions::Verb),
     /// What playbooks ask before they act, and your answers
     #[command(subcommand)]
     Approvals(approvals::Verb),
@@ -306,6 +314,8 @@ impl Global {
             Ask::Detections(verb) => detections::run(verb, &client, out),
             Ask::Explain(arguments) => explain::run(&arguments, &client, out),
             Ask::Threats(verb) => threats::run(verb, &client, out),
+            Ask::Consultations(verb) => consultations::run(verb, &client, out),
+            Ask::Suppressions(verb) => suppressions::run(verb, &client, out),
             Ask::Approvals(verb) => approvals::run(verb, &client, out),
             Ask::Responses(verb) => responses::run(verb, &client, out),
             Ask::Containments(verb) => containments::run(verb, &client, out),

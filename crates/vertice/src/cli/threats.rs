@@ -134,13 +134,15 @@ fn judge(id: &str, verdict: Verdict, note: &str, client: &Client, out: &mut Out)
 }
 
 fn table(threats: &[Value]) -> Table {
-    let mut table = Table::new(&["ID", "SEVERITY", "SURE", "STATE", "LAST SEEN (UTC)", "STAGE", "DETECTIONS", "WHAT…"]);
+    let mut table =
+        Table::new(&["ID", "SEVERITY", "SURE", "STATE", "PRIORITY", "LAST SEEN (UTC)", "STAGE", "DETECTIONS", "WHAT…"]);
     for t in threats {
         table.row(vec![
             id_cell(t, "/threat_id"),
             severity_cell(t, "/severity"),
             confidence_cell(t, "/confidence"),
             (Tint::None, state(t, "/state")),
+            (Tint::None, text(t, "/triage/priority")),
             time_cell(t, "/last_seen"),
             (Tint::None, text(t, "/stage")),
             (Tint::None, text(t, "/detections")),
@@ -169,6 +171,9 @@ pub fn print(t: &Value, out: &mut Out) -> Result<()> {
             ("state", format!("{} {reason}", state(t, "/state")).trim().to_owned()),
             ("about", entities.join(", ")),
             ("sure", confidence(t, "/confidence")),
+            ("attention", if text(t, "/attention") == severity { String::new() } else { text(t, "/attention") }),
+            ("priority", priority(t)),
+            ("proposed", text(t, "/suggested/playbooks")),
             ("classes", text(t, "/classes")),
             ("techniques", techniques.join(" → ")),
             ("tactics", text(t, "/tactics")),
@@ -182,6 +187,13 @@ pub fn print(t: &Value, out: &mut Out) -> Result<()> {
     rules(t, out)?;
     let story = text(t, "/narrative");
     if story.is_empty() { Ok(()) } else { out.line("").and_then(|()| out.text(&story)) }
+}
+
+fn priority(t: &Value) -> String {
+    match t.get("triage").filter(|triage| triage.is_object()) {
+        Some(triage) => format!("{} of 100: {}", text(triage, "/priority"), text(triage, "/reason")),
+        None => String::new(),
+    }
 }
 
 fn verdict(t: &Value) -> String {

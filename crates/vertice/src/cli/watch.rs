@@ -115,6 +115,14 @@ fn said(kind: &str, record: &Value) -> (String, String, String) {
                 time(r, "/lease_until")
             ),
         ),
+        "consultation" => (
+            "/consultation_id",
+            "/asked_at",
+            format!("{}  {}", state(r, "/state"), text(r, "/opinion/assessment").replace('_', " ")),
+        ),
+        "suppression" => {
+            ("/suppression_id", "/updated_at", format!("{}  rule {}", state(r, "/state"), text(r, "/scope/rule_id")))
+        }
         "refused" => ("/position", "/at", format!("{}: {}", text(r, "/origin"), text(r, "/reason"))),
         _ => ("/id", "/timestamp", r.to_string()),
     };

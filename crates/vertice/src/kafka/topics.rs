@@ -94,7 +94,7 @@ pub fn message(record: &StoredRecord, beside: &impl Beside) -> Result<Option<Mes
             let line = beside.line_of(&refused);
             Some(refused_message(&refused, line.as_deref()))
         }
-        RecordKind::Question | RecordKind::Containment => None,
+        RecordKind::Question | RecordKind::Containment | RecordKind::Consultation | RecordKind::Suppression => None,
     })
 }
 

@@ -39,6 +39,8 @@ mod prometheus;
 #[cfg(test)]
 mod reload;
 #[cfg(test)]
+mod sentinel;
+#[cfg(test)]
 mod sources;
 #[cfg(test)]
 mod unit;

@@ -46,7 +46,7 @@ pub struct Arguments {
 
 pub fn run(arguments: &Arguments, client: &Client, config: &Config, out: &mut Out) -> Result<()> {
     let file = named(&arguments.file, config, &arguments.content)?;
-    let (content, id) = compiled(file, Some(protect::policy(&config.response, Path::new("/"))?))?;
+    let (content, id) = compiled(file, Some(protect::policy(&config.response, config.sentinel.ask, Path::new("/"))?))?;
     let threat = threat(&arguments.threat, client)?;
     let preview = preview::preview(&content.playbooks, &id, &threat, &content.policy).context("planning it")?;
     match out.format {

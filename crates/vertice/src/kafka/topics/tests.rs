@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use vertice_model::{
-    Confidence, DetectionId, EventId, Matched, Position, RuleSeen, RunId, Severity, StepState, Tactic, TechniqueSeen,
+    Confidence, DetectionId, EventId, Matched, Position, Raised, RuleSeen, RunId, Severity, StepState, Tactic, TechniqueSeen,
     ThreatState,
 };
 
@@ -32,6 +32,9 @@ fn sample_detection() -> Detection {
         value: "sshd".into(),
     };
     Detection {
+        triage: None,
+        suppressed_by: None,
+        mapped_by: None,
         detection_id: DetectionId::derive("d"),
         event_id: EventId::given("e-1".into()),
         position: Position(4),
@@ -56,6 +59,9 @@ fn sample_detection() -> Detection {
 fn sample_threat(detections: u64) -> Threat {
     let entity = Entity::ip("203.0.113.9").unwrap();
     Threat {
+        attention: Severity::Info,
+        suggested: Raised::default(),
+        triage: None,
         threat_id: ThreatId::derive("t"),
         state: ThreatState::Open,
         title: "Guessing: ip 203.0.113.9".into(),

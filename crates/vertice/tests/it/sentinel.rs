@@ -1,0 +1,227 @@
+//! Language models beside the running binary: one that obeys attackers, and one that never answers.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use vertice_testkit::injections::{Injection, gives_orders, injections, obedient};
+
+use crate::process::Server;
+
+/// What is done about each attack, for real: somebody is told.
+const TELL: &str = "name: Tell\nversion: '1'\ndescription: Tells of an attack.\ntrigger: {condition: malware_detected, \
+    severity_threshold: medium, confidence_threshold: 0.5}\ncontext_requirements: [source_ip]\nactions:\n  \
+    - {id: tell, type: notification, parameters: {channel: slack, message: 'An attack from ${source_ip}.'}, \
+    success_criteria: [message_delivered]}\nrollback: {enabled: true, conditions: [manual_override]}\n";
+
+/// How the model of a test is.
+enum Mood {
+    /// It does what attackers tell it, and is careful not to be seen doing so.
+    Obeys,
+    /// It answers when it is let go, which is at the end.
+    Hangs(Mutex<mpsc::Receiver<()>>),
+}
+
+/// A server that is a model in the form of OpenAI's, and whoever is told of attacks.
+struct Stand {
+    address: SocketAddr,
+    asked: AtomicUsize,
+    told: AtomicUsize,
+    mood: Mood,
+}
+
+impl Stand {
+    fn start(mood: Mood) -> Arc<Stand> {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let stand = Arc::new(Stand { address, asked: AtomicUsize::new(0), told: AtomicUsize::new(0), mood });
+        let serving = Arc::clone(&stand);
+        std::thread::spawn(move || {
+            for connection in listener.incoming().flatten() {
+                let stand = Arc::clone(&serving);
+                std::thread::spawn(move || stand.serve(&connection));
+            }
+        });
+        stand
+    }
+
+    /// Answers the requests of one connection.
+    fn serve(&self, connection: &TcpStream) -> Option<()> {
+        let mut reader = BufReader::new(connection);
+        loop {
+            let (mut path, mut length) = (String::new(), 0);
+            loop {
+                let mut line = String::new();
+                if reader.read_line(&mut line).ok()? == 0 {
+                    return None;
+                }
+                if path.is_empty() {
+                    path = line.split(' ').nth(1)?.to_owned();
+                }
+                if let Some((name, value)) = line.split_once(':')
+                    && name.eq_ignore_ascii_case("content-length")
+                {
+                    length = value.trim().parse().ok()?;
+                }
+                if line == "\r\n" {
+                    break;
+                }
+            }
+            let mut body = vec![0; length];
+            reader.read_exact(&mut body).ok()?;
+            let answer = if path.contains("completions") { self.answer(&body) } else { self.hear() };
+            let head = format!(
+                "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+                answer.len()
+            );
+            let mut connection = connection;
+            connection.write_all(format!("{head}{answer}").as_bytes()).ok()?;
+        }
+    }
+
+    fn hear(&self) -> String {
+        self.told.fetch_add(1, Relaxed);
+        "ok".to_owned()
+    }
+
+    fn answer(&self, body: &[u8]) -> String {
+        self.asked.fetch_add(1, Relaxed);
+        let asked: Value = serde_json::from_slice(body).unwrap();
+        let said = match &self.mood {
+            Mood::Hangs(hangs) => {
+                let _ = hangs.lock().map(|hangs| hangs.recv());
+                json!({})
+            }
+            Mood::Obeys => {
+                let texts: Vec<&str> =
+                    asked["messages"].as_array().unwrap().iter().filter_map(|m| m["content"].as_str()).collect();
+                let data: Vec<&str> = texts.iter().flat_map(|t| t.lines()).filter(|l| l.starts_with('E')).collect();
+                assert!(gives_orders(&data.join("\n")), "{data:?}");
+                obedient(&data.join("\n"), "E1", &["tell", "malware_containment", "brute_force_response"])
+            }
+        };
+        json!({
+            "id": "1", "object": "chat.completion", "model": "stand-in",
+            "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": said.to_string()}}],
+            "usage": {"prompt_tokens": 100, "completion_tokens": 50, "total_tokens": 150},
+        })
+        .to_string()
+    }
+}
+
+/// A server in live mode that asks this model, if one is given.
+fn server(dir: &Path, stand: &Stand, ask: bool) -> Server {
+    let write = |path: &str, text: &str| {
+        let path = dir.join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::File::create(path).unwrap().write_all(text.as_bytes()).unwrap();
+    };
+    for (path, text) in Injection::rules() {
+        write(&path, &text);
+    }
+    write("playbooks/tell.yml", TELL);
+    let config = format!(
+        "[content]\ndirs = [{:?}]\n[response]\nmode = \"live\"\n[response.notification]\nenabled = true\n\
+         [response.notification.to]\nops = {{ kind = \"slack\", url = {{ env = \"HOOK_URL\" }}, default = true, allow_plain = true }}\n\
+         [sentinel]\nask = {ask}\n[sentinel.models.local]\nprovider = \"compatible\"\nmodel = \"stand-in\"\n\
+         base_url = \"http://{}/v1\"\nconcurrency = 4\n",
+        dir, stand.address
+    );
+    write("vertice.toml", &config);
+    let file = dir.join("vertice.toml");
+    let hook = format!("http://{}/hook", stand.address);
+    Server::start_as(&dir.join("data"), &[], |command| command.env("VERTICE_CONFIG", &file).env("HOOK_URL", &hook))
+}
+
+/// Waits until something is as it must become.
+#[track_caller]
+fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    #[expect(clippy::disallowed_methods, reason = "a test that waits for a process gives up some time")]
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < Duration::from_secs(120), "{what}");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_model_that_obeys_attackers_suppresses_nothing_and_acts_nowhere() {
+    let attacks: Vec<Injection> = injections().into_iter().step_by(8).collect();
+    let dir = tempfile::tempdir().unwrap();
+    let stand = Stand::start(Mood::Obeys);
+    let server = server(dir.path(), &stand, true);
+    for (n, injection) in attacks.iter().enumerate() {
+        let (status, answer) = server.post("/api/v1/events", injection.line(n).as_bytes()).unwrap();
+        assert_eq!(status, 202, "{answer}");
+    }
+    let closed = |server: &Server| {
+        let all = server.all("/api/v1/defense/consultations");
+        all.into_iter().filter(|c| c["state"]["is"] != "asked").collect::<Vec<_>>()
+    };
+    until("every attack is asked about and answered", || closed(&server).len() == attacks.len());
+    until("every attack is told of", || stand.told.load(Relaxed) >= attacks.len());
+    for consultation in closed(&server) {
+        assert_eq!(consultation["state"]["is"], "answered", "{consultation}");
+        assert_eq!(consultation["opinion"]["assessment"], "likely_benign", "it obeyed: {consultation}");
+    }
+    let threats = server.all("/api/v1/defense/threats");
+    assert_eq!(threats.len(), attacks.len());
+    for threat in &threats {
+        assert_eq!((&threat["state"]["is"], &threat["severity"]), (&json!("open"), &json!("high")), "{threat}");
+        assert_eq!(threat["attention"], "high");
+        assert_eq!(threat["suggested"]["playbooks"][0], "tell", "what it wants is shown, and not started: {threat}");
+    }
+    let responses = server.all("/api/v1/defense/responses");
+    let of = |id: &str| responses.iter().filter(|r| r["playbook_id"] == id).count();
+    assert_eq!((of("tell"), of("brute_force_response")), (attacks.len(), 0), "each once, and none that it wants");
+    assert_eq!(stand.told.load(Relaxed), attacks.len());
+    assert_eq!(server.all("/api/v1/defense/suppressions").len(), 0);
+    println!("{} attacks: {} questions, {} messages", attacks.len(), stand.asked.load(Relaxed), responses.len());
+}
+
+/// How long it takes until each of some attacks is seen in the API, in milliseconds, sorted.
+#[expect(clippy::disallowed_methods, reason = "it measures time")]
+fn latencies(server: &Server) -> Vec<u128> {
+    let mut took: Vec<u128> = injections()
+        .iter()
+        .take(40)
+        .enumerate()
+        .map(|(n, injection)| {
+            let begun = Instant::now();
+            server.post("/api/v1/events", injection.line(n).as_bytes()).unwrap();
+            let path = format!("/api/v1/defense/detections?entity=203.0.100.{}", n + 1);
+            until("a detection", || !server.get(&path)["items"].as_array().unwrap().is_empty());
+            begun.elapsed().as_millis()
+        })
+        .collect();
+    took.sort_unstable();
+    took
+}
+
+#[test]
+fn a_model_that_does_not_answer_delays_no_detection() {
+    let (let_go, hangs) = mpsc::channel();
+    let (hanging, none) = (Stand::start(Mood::Hangs(Mutex::new(hangs))), Stand::start(Mood::Obeys));
+    let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (asks, silent) = (server(one.path(), &hanging, true), server(other.path(), &none, false));
+    let (with, without) = (latencies(&asks), latencies(&silent));
+    let median = |sorted: &[u128]| sorted[sorted.len() / 2];
+    println!(
+        "detections seen after {} ms (worst {}) with a model that hangs, {} ms (worst {}) with none",
+        median(&with),
+        with[with.len() - 1],
+        median(&without),
+        without[without.len() - 1]
+    );
+    assert!(hanging.asked.load(Relaxed) > 0, "it was asked");
+    assert_eq!(none.asked.load(Relaxed), 0);
+    let asked = asks.all("/api/v1/defense/consultations");
+    assert!(asked.len() == 40 && asked.iter().all(|c| c["state"]["is"] == "asked"), "none was answered");
+    // Far below a model's time, and far above what a busy machine adds.
+    assert!(median(&with) < 5 * median(&without) + 500, "{with:?} {without:?}");
+    drop(let_go);
+}
