@@ -1,4 +1,4 @@
-//! Project tasks: `cargo xtask up | test | bench | coverage | lint`.
+//! Project tasks: `cargo xtask up | test | bench | learn | coverage | lint`.
 
 mod coverage;
 mod debian;
@@ -39,10 +39,24 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Learns what is shipped as data from public sources, and writes it to `content`.
+    Learn {
+        /// What to learn.
+        what: Learnt,
+        /// The folder with `attack/enterprise.json` and `attack-flow/*.afb`; `../shared/data` by default.
+        data: Option<String>,
+    },
     /// Prints line coverage by crate. Installs Debian's llvm-22 if its tools are missing.
     Coverage,
     /// Checks format and lints.
     Lint,
+}
+
+/// What `learn` can learn.
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Learnt {
+    /// Who used which techniques and in which order, and the weights of the prediction.
+    Intent,
 }
 
 fn main() -> Result<()> {
@@ -61,6 +75,11 @@ fn main() -> Result<()> {
             cargo(&["test", "--workspace", "--no-fail-fast"])
         }
         Task::Bench { filter, arguments } => bench(filter.as_deref(), &arguments),
+        Task::Learn { what: Learnt::Intent, data } => {
+            let data = data.map(|d| std::fs::canonicalize(&d).map_or(d, |path| path.display().to_string()));
+            let learn = ["run", "--profile", "quick", "--package", "vertice-intel", "--example", "learn", "--"];
+            cargo(&learn.into_iter().chain(data.as_deref()).collect::<Vec<_>>())
+        }
         Task::Coverage => coverage::print(),
         Task::Lint => {
             cargo(&["fmt", "--all", "--check"])?;
@@ -71,8 +90,10 @@ fn main() -> Result<()> {
 
 /// Each benchmark is a program with a plain `main` that prints its figures: its name, its package and the profile it
 /// is built with.
-const BENCHES: [(&str, &str, &str); 4] = [
+const BENCHES: [(&str, &str, &str); 6] = [
     ("append", "vertice-store", "quick"),
+    ("intent", "vertice-intel", "quick"),
+    ("mapping", "vertice-intel", "quick"),
     ("response", "vertice", "quick"),
     ("pipeline", "vertice", "quick"),
     ("sigma", "vertice-sigma", "release"),
@@ -90,8 +111,10 @@ fn bench(filter: Option<&str>, arguments: &[String]) -> Result<()> {
     let arguments: Vec<String> = arguments.iter().map(absolute).collect();
     let vertice = run::target().join("release/vertice").display().to_string();
     for (name, package, profile) in chosen {
-        // Benchmarks start the program itself.
-        cargo(&["build", "--profile", profile, "--package", "vertice"])?;
+        // Benchmarks start the program itself; those of intel have none to start.
+        if *package != "vertice-intel" {
+            cargo(&["build", "--profile", profile, "--package", "vertice"])?;
+        }
         let mut all = vec!["bench", "--profile", profile, "--package", package, "--bench", name, "--"];
         if *name == "sigma" {
             all.extend(["--vertice", &vertice]);

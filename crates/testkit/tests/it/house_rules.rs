@@ -6,13 +6,14 @@ use std::path::Path;
 use toml::Table;
 use vertice_testkit::{files_below, root};
 
-const PURE: [&str; 3] = ["model", "sigma", "engine"];
+const PURE: [&str; 4] = ["model", "sigma", "intel", "engine"];
 const STAGES: [&str; 5] = ["normalize", "detect", "gather", "triage", "decide"];
 
 /// Who may depend on whom, within the workspace.
-const MAY_DEPEND: [(&str, &[&str]); 11] = [
+const MAY_DEPEND: [(&str, &[&str]); 12] = [
     ("model", &[]),
     ("sigma", &[]),
+    ("intel", &["model"]),
     ("engine", &["model", "sigma"]),
     ("store", &["model", "engine"]),
     ("stream", &["model", "sigma"]),
@@ -174,7 +175,7 @@ fn each_crate_has_one_integration_binary_at_most() {
 
 #[test]
 fn every_crate_has_its_bounds_in_one_file() {
-    for name in ["model", "sigma", "engine", "store", "stream", "api", "responder", "llm", "vertice"] {
+    for name in ["model", "sigma", "intel", "engine", "store", "stream", "api", "responder", "llm", "vertice"] {
         let limits = root().join("crates").join(name).join("src/limits.rs");
         assert!(limits.is_file(), "{} is missing", limits.display());
     }
