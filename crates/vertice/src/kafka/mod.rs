@@ -167,11 +167,19 @@ async fn find(parts: &Parts, settings: &Settings, place: usize) -> Result<bool> 
             return Err(anyhow!("{problem} (looked for {looks} times; without [stream.kafka] Vertice starts alone)"));
         }
         parts.rim.says(place, &problem.to_string());
-        if told.as_ref() != Some(&problem) {
+        if !told.as_ref().is_some_and(|told| is_same(told, &problem)) {
             tracing::warn!("{problem}");
             told = Some(problem);
         }
         rest(&parts.rim.stop, limits::KAFKA_LOOK_AGAIN).await;
+    }
+}
+
+/// Whether two problems are one, whatever they say of how long it took.
+fn is_same(one: &Problem, other: &Problem) -> bool {
+    match (one, other) {
+        (Problem::MissingTopic { topic, .. }, Problem::MissingTopic { topic: another, .. }) => topic == another,
+        (one, other) => std::mem::discriminant(one) == std::mem::discriminant(other),
     }
 }
 

@@ -195,17 +195,19 @@ fn detections(server: &Server) -> BTreeMap<String, Value> {
 
 /// The topic says what the API says: every detection, each under one id.
 fn same_on_the_topic(scene: &Scene, server: &Server) -> usize {
-    let here = detections(server);
-    until("every detection is on the topic", || {
-        let ids: BTreeSet<String> =
-            scene.read("detections").iter().map(|t| t.value["detection_id"].as_str().unwrap().to_owned()).collect();
-        here.keys().all(|id| ids.contains(id))
+    let ids = |told: &[Told]| -> BTreeSet<String> {
+        told.iter().map(|t| t.value["detection_id"].as_str().unwrap().to_owned()).collect()
+    };
+    let (mut here, mut there) = (BTreeMap::new(), Vec::new());
+    until("the topic has the detections that the API has, and no others", || {
+        server.settled();
+        (here, there) = (detections(server), scene.read("detections"));
+        here.keys().cloned().collect::<BTreeSet<_>>() == ids(&there)
     });
     let mut by_what: BTreeMap<(String, String), BTreeSet<String>> = BTreeMap::new();
-    for told in scene.read("detections") {
+    for told in there {
         let text = |name: &str| told.value[name].as_str().unwrap().to_owned();
         let id = text("detection_id");
-        assert!(here.contains_key(&id), "{id} is on the topic and nowhere else");
         assert_eq!(told.headers["ce_id"], id);
         by_what.entry((text("event_id"), text("rule_id"))).or_default().insert(id);
     }
