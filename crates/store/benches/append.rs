@@ -3,6 +3,8 @@
 //! Both write the same events, in the same batches, from as many threads, on the same disk, one after
 //! the other and alternating, so that what is printed as a ratio does not depend on the disk's mood.
 //!
+//! A shard in PostgreSQL, where Debian's is installed, does the same on the same disk and machine.
+//!
 //! Run: `cargo bench -p vertice-store --bench append -- [DIRECTORY] [SECONDS]`
 
 #![expect(clippy::disallowed_methods, reason = "a benchmark measures time")]
@@ -16,7 +18,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use vertice_model::{RawEvent, Timestamp};
-use vertice_store::{Options, Store, Submission};
+use vertice_store::{Options, PostgresSettings, Store, Submission};
+use vertice_testkit::postgres::Postgres;
 
 /// Size of an event, in bytes.
 const EVENT_BYTES: usize = 1_024;
@@ -36,19 +39,29 @@ fn main() {
         "durable events/s, {EVENT_BYTES} B each, median of {ROUNDS} rounds of {seconds} s, {}",
         dir.path().display()
     );
-    println!("{:>7} {:>5} {:>7} {:>12} {:>12} {:>6}", "threads", "batch", "joined", "bare file", "store", "ratio");
+    let postgres = Postgres::start(dir.path(), "PostgreSQL's column");
+    println!(
+        "{:>7} {:>5} {:>7} {:>12} {:>12} {:>6} {:>12}",
+        "threads", "batch", "joined", "bare file", "store", "ratio", "postgres"
+    );
     let pool = events(8_192);
     for (threads, batch) in [(1, 1), (1, 64), (1, 1_024), (4, 1), (4, 64), (4, 1_024)] {
-        let (mut bare, mut store, mut joined) = (Vec::new(), Vec::new(), 0.0);
+        let (mut bare, mut store, mut shard, mut joined) = (Vec::new(), Vec::new(), vec![0.0], 0.0);
         for n in 0..ROUNDS {
             bare.push(bare_file(dir.path(), &pool, threads, batch, round));
             let at = dir.path().join(format!("{threads}-{batch}-{n}"));
-            let (rate, per_commit) = through_store(&at, &pool, threads, batch, round);
+            let clock = Arc::new(|| Timestamp::from_micros(1));
+            let opened = Store::open(&at, clock, Options::default()).expect("the store opens");
+            let (rate, per_commit) = through_store(&opened, &pool, threads, batch, round);
             store.push(rate);
             joined = per_commit;
+            if let Some(server) = &postgres {
+                shard.push(through_store(&taken(server, n as u32, dir.path()), &pool, threads, batch, round).0);
+            }
         }
-        let (bare, store) = (median(bare), median(store));
-        println!("{threads:>7} {batch:>5} {joined:>7.0} {bare:>12.0} {store:>12.0} {:>6.2}", store / bare);
+        let (bare, store, shard) = (median(bare), median(store), median(shard));
+        let ratio = store / bare;
+        println!("{threads:>7} {batch:>5} {joined:>7.0} {bare:>12.0} {store:>12.0} {ratio:>6.2} {shard:>12.0}");
     }
 }
 
@@ -155,10 +168,15 @@ fn bare_file(dir: &Path, pool: &[RawEvent], threads: usize, batch: usize, round:
     })
 }
 
+/// A shard of a server.
+fn taken(server: &Postgres, shard: u32, dir: &Path) -> Store {
+    let socket = server.socket().to_str().expect("a path of a benchmark");
+    let settings = PostgresSettings::from_parts((socket, server.port()), "postgres", ("vertice", None), dir);
+    Store::take_shard(&settings, shard, Arc::new(|| Timestamp::from_micros(1))).expect("it can be taken")
+}
+
 /// Submits each batch; also how many events a group commit held.
-fn through_store(dir: &Path, pool: &[RawEvent], threads: usize, batch: usize, round: Duration) -> (f64, f64) {
-    let clock = Arc::new(|| Timestamp::from_micros(1));
-    let store = Store::open(dir, clock, Options::default()).expect("the store opens");
+fn through_store(store: &Store, pool: &[RawEvent], threads: usize, batch: usize, round: Duration) -> (f64, f64) {
     let rate = rate(pool, threads, batch, round, |events| {
         let submission = Submission { events: events.to_vec(), ..Submission::default() };
         store.submit_blocking(submission).expect("the store accepts");

@@ -1,4 +1,5 @@
-//! The input log, snapshots and the read model: one data directory, one SQLite file.
+//! The input log, snapshots and the read model: in one data directory, one SQLite file; or shared by many instances, in
+//! shards of a PostgreSQL.
 //!
 //! The log is the system of record and the engine's queue. Whatever is submitted is written by one
 //! thread, many submissions in one transaction, and acknowledged only when it would survive a loss of
@@ -8,11 +9,11 @@
 //! What is damaged is found and named, never skipped: every row has a checksum, the log has no gaps, and
 //! a witness beside the database knows how many transactions there must be.
 //!
-//! Beside it lies the [`audit`]: what was decided and done, in a file that proves itself.
+//! Beside it lies the [`audit`]: what was decided and done, in a file, or in rows, that prove themselves.
 //!
-//! [`Store`] is the seam: PostgreSQL will stand behind the same functions, held to the same conformance
-//! suite. Reading functions block for as long as a disk takes, so async code calls them through
-//! `spawn_blocking`.
+//! [`Store`] is the seam, and both databases are held to the same conformance suite. The writer is one
+//! (`writer.rs`); what it writes to are two (`database.rs`), as is what is read from (`reads.rs`). Reading
+//! functions block for as long as a disk or a server takes, so async code calls them through `spawn_blocking`.
 
 pub mod audit;
 mod beside;

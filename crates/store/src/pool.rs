@@ -27,6 +27,11 @@ impl<C> Pool<C> {
         Pool { max: max.max(1), idle: Mutex::new(Idle { connections: Vec::new(), lent: 0 }), returned: Condvar::new() }
     }
 
+    /// Takes out those that are not lent.
+    pub(crate) fn drain(&self) -> Vec<C> {
+        std::mem::take(&mut self.idle.lock().unwrap_or_else(PoisonError::into_inner).connections)
+    }
+
     /// Lends a connection; waits when all are lent. It is kept for the next one if the work says so.
     pub(crate) fn with<T, E>(
         &self,

@@ -1,4 +1,5 @@
-//! Reading a store. Every function blocks for as long as a disk or a server takes.
+//! Reading a store. Every function blocks for as long as a disk or a server takes. Of PostgreSQL none may be called on a
+//! thread that drives async code, where waiting for a server is not possible: `spawn_blocking` is the way.
 
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;

@@ -71,6 +71,9 @@ impl Leaver {
                 let _pause = self.pause.failed();
             }
             self.give_up(ending);
+            if ending && self.session.is_none() {
+                self.leave_unknown();
+            }
             if ending && self.left.is_empty() {
                 return;
             }
@@ -85,7 +88,8 @@ impl Leaver {
         match command {
             Command::Append(append, ack) => {
                 let mut id = [0; 16];
-                if ring::rand::SystemRandom::new().fill(&mut id).is_err() {
+                let full = self.left.len() >= limits::QUEUE_SUBMISSIONS_MAX;
+                if full || ring::rand::SystemRandom::new().fill(&mut id).is_err() {
                     return refuse(Command::Append(append, ack), &BUSY);
                 }
                 let left = Left { append, ack, since: monotonic(), tried: false, lies: false };
@@ -95,8 +99,8 @@ impl Leaver {
                 kept.push((keep, ack));
             }
             other @ (Command::Keep(..) | Command::Project(..) | Command::Inbox) => {
-                let reason = "an overview has no engine, and keeps nothing of one";
-                refuse(other, &Stopped::fatal(reason).into());
+                let reason = "an overview has no engine, and keeps nothing of one".into();
+                refuse(other, &Stopped { reason, fatal: false, taken_over: false }.into());
             }
         }
     }
@@ -210,6 +214,14 @@ impl Leaver {
                 }
                 Err(_) => self.session = None,
             }
+        }
+    }
+
+    /// Says of what is on its way that nobody knows what becomes of it: it is closed while the database is away.
+    fn leave_unknown(&mut self) {
+        for (_, left) in self.left.drain() {
+            let reason = "it was closed while the database was away; what was left may still be taken";
+            let _gone = left.ack.send(Err(Stopped::fatal(reason).into())).is_err();
         }
     }
 

@@ -1,5 +1,6 @@
 //! Reading one shard, or all of them.
 
+use std::mem::ManuallyDrop;
 use std::path::PathBuf;
 
 use postgres::Row;
@@ -182,6 +183,20 @@ impl Reading {
             keep::remembered(session, place, (shard, &key), Timestamp::default())?;
         }
         Ok(())
+    }
+}
+
+impl Drop for Reading {
+    /// Closing a connection blocks, which async code must not, and the last clone of a store may go there.
+    fn drop(&mut self) {
+        let idle = self.pool.drain();
+        if !idle.is_empty() {
+            // Where the system has no thread for it, they are closed with the process.
+            let idle = ManuallyDrop::new(idle);
+            let close = move || drop(ManuallyDrop::into_inner(idle));
+            let closing = std::thread::Builder::new().name("store-closing".to_owned()).spawn(close);
+            let _closed = closing.map(std::thread::JoinHandle::join);
+        }
     }
 }
 

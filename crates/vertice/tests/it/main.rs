@@ -27,6 +27,7 @@ mod kubernetes;
 mod live;
 #[cfg(test)]
 mod metrics;
+mod migrate;
 #[cfg(test)]
 mod newcomer;
 #[cfg(test)]
