@@ -103,7 +103,7 @@ fn routed_records_take_a_place_each_and_are_found_by_it() {
         let read = store.read(Position(from), 1).unwrap();
         let [(stamp, Input::Routed(found))] = &read[..] else { panic!("{read:?}") };
         assert_eq!((stamp.position, &found[..]), (Position(from), &all[from as usize - 2..]));
-        let (stamp, raw) = store.event(Position(from)).unwrap().unwrap();
+        let (stamp, raw) = store.event(0, Position(from)).unwrap().unwrap();
         assert_eq!(
             (stamp.position, stamp.now, raw),
             (Position(from), all[from as usize - 2].at, found[0].event.clone())

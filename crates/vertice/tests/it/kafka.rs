@@ -1,5 +1,7 @@
 //! Kafka beside the embedded store, against a real broker: events in, detections out, whatever is killed.
 
+mod disk;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Write as _;
