@@ -141,7 +141,7 @@ async fn one_membership(
 async fn find(parts: &Parts, settings: &Settings, place: usize) -> Result<bool> {
     let (mut told, mut looks) = (None, 0);
     loop {
-        let (asked, topics) = (settings.clone(), wanted(&parts.config));
+        let (asked, topics) = (settings.clone(), wanted(&parts.config, false));
         let once = Patience { looks: 1, again: Duration::ZERO };
         let looking = tokio::task::spawn_blocking(move || check(&asked, &topics, once));
         let found = tokio::select! {
