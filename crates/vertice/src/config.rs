@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
-pub use postgres::{Postgres, Storage};
+pub use postgres::Storage;
 pub use stream::{Kafka, Stream, Topics};
 #[cfg(feature = "kafka")]
 pub use stream::{Sasl, Security};
@@ -251,8 +251,7 @@ fn override_from(table: &mut Table, environment: impl Fn(&str) -> Option<String>
         let name = format!("VERTICE_{}_{key}", sections.join("_")).to_uppercase();
         let also = || Some(theirs).filter(|theirs| !theirs.is_empty()).and_then(&environment);
         let within = sections.iter().try_fold(&mut *table, |table, section| table.get_mut(*section)?.as_table_mut());
-        if let (Some(within), Some(text)) = (within, environment(&name).or_else(also).filter(|text| !text.is_empty()))
-        {
+        if let (Some(within), Some(text)) = (within, environment(&name).or_else(also).filter(|text| !text.is_empty())) {
             within.insert(key.to_owned(), Value::String(text));
         }
     }

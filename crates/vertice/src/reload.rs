@@ -39,7 +39,13 @@ pub struct Reload {
 
 impl Reload {
     /// Of the content that is in force at the start, and how its files looked before they were read.
-    pub fn new(config: &Config, store: Option<&Store>, clock: &Arc<Clock>, content: Arc<Content>, look: [u8; 32]) -> Reload {
+    pub fn new(
+        config: &Config,
+        store: Option<&Store>,
+        clock: &Arc<Clock>,
+        content: Arc<Content>,
+        look: [u8; 32],
+    ) -> Reload {
         Reload {
             config: config.clone(),
             store: store.cloned(),

@@ -158,7 +158,8 @@ async fn serve(config: &Config, opened: Opened) -> Result<()> {
     let acting = {
         let (store, clock, content) = (store.clone(), Arc::clone(&clock), reloading.in_force.subscribe());
         let (responder, metrics) = (Arc::new(responder), Arc::clone(&metrics));
-        Hands { store, responder, clock, content, metrics, fence: Arc::default() }.start(config.response.mode, &ends.hands)
+        Hands { store, responder, clock, content, metrics, fence: Arc::default() }
+            .start(config.response.mode, &ends.hands)
     };
     let asker = (!config.response.link_base.is_empty()).then(|| Asker::new(config, links, Arc::clone(&clock)).start());
     let sentinel = sentinel(config, &store, &clock)?;

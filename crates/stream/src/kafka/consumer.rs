@@ -227,9 +227,7 @@ impl Consumer {
     /// If librdkafka does not take it.
     pub fn seek(&mut self, partition: &Partition, offset: i64) -> Result<(), Problem> {
         let doing = || Problem::other(format!("going back to {offset} of {partition}"));
-        self.client()
-            .seek(&partition.topic, partition.number, Offset::Offset(offset), limits::ASK)
-            .map_err(doing())?;
+        self.client().seek(&partition.topic, partition.number, Offset::Offset(offset), limits::ASK).map_err(doing())?;
         self.epoch += 1;
         let epoch = Epoch(self.epoch);
         if let Some(ours) = self.ours.get_mut(partition) {

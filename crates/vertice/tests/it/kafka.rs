@@ -97,7 +97,7 @@ impl Scene {
                     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
                     told.extend(batch.iter().map(|r| {
                         Told {
-                                key: r.key.map(text).unwrap_or_default(),
+                            key: r.key.map(text).unwrap_or_default(),
                             headers: r
                                 .headers
                                 .iter()
