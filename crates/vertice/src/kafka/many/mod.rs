@@ -67,6 +67,8 @@ impl Opened {
     fn new(config: &Config) -> Result<Opened> {
         let (kafka, clock) = (super::settings(&config.stream.kafka)?, Arc::new(Clock::start()));
         let postgres = config.store.postgres.settings(&key_dir(config))?;
+        // Before there are shards, each of which would make one.
+        vertice_store::audit::make_key(&key_dir(config)).context("making the key that signs the audit")?;
         let dir = config.data.dir.join("instance");
         let now = Arc::clone(&clock);
         let local = Store::open(&dir, Arc::new(move || now.now()), Options::default())?;
