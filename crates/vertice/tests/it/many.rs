@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use vertice_stream::kafka::{OutRecord, Publisher, Settings};
+use vertice_stream::kafka::{OutRecord, Patience, Publisher, Settings, Wanted, check};
 use vertice_testkit::kafka::{missing, shared};
 use vertice_testkit::postgres::Postgres;
 use vertice_testkit::scene::RULE;
@@ -196,35 +196,32 @@ fn one_instance_and_three_detect_the_same() {
     let count = if long() { 500_000 } else { 4_000 };
     let one = Site::new(dir.path(), &postgres, "one", &events, "");
     let three = Site::new(dir.path(), &postgres, "three", &events, "");
-    let alone = one.start(0);
-    until("the topics are there", || series(&alone, "vertice_kafka_shards_owned", "") == [f64::from(PARTITIONS)]);
+    // Before anybody reads: a partition whose end was reached promises that nothing as old as this comes any more.
+    let wanted = Wanted { topic: events.clone(), partitions: PARTITIONS, replication: 1, create: true };
+    check(&Settings::new(shared().brokers(), "writer"), &[wanted], Patience::default()).unwrap();
     let publisher = one.publisher();
     let all = fed(&events, count);
     for some in all.chunks(1_000) {
         publisher.send_blocking(some.to_vec()).unwrap();
     }
+    let alone = one.start(0);
     settled(&one, std::slice::from_ref(&alone));
     let together = three.start_all(3);
     settled(&three, &together);
     let owned: Vec<f64> = together.iter().flat_map(|server| series(server, "vertice_kafka_shards_owned", "")).collect();
     assert!(owned.iter().all(|n| *n >= 1.0), "each has a share: {owned:?}");
     let (by_one, by_three) = (detections(&alone), detections(&together[1]));
+    let late = |servers: &[Server]| -> f64 {
+        servers.iter().flat_map(|s| series(s, "vertice_kafka_hits_late_total", "")).sum()
+    };
+    assert_eq!((late(std::slice::from_ref(&alone)), late(&together)), (0.0, 0.0));
     let told = |all: &BTreeMap<String, Value>, others: &BTreeMap<String, Value>| -> Vec<String> {
         let only = all.iter().filter(|(id, _)| !others.contains_key(*id));
         only.take(5).map(|(_, d)| d.to_string()).collect()
     };
     assert_eq!((told(&by_one, &by_three), told(&by_three, &by_one)), (Vec::new(), Vec::new()));
     let rules: BTreeSet<&str> = by_one.values().map(|d| d["rule_id"].as_str().unwrap()).collect();
-    let late = |servers: &[Server]| -> f64 {
-        servers.iter().flat_map(|s| series(s, "vertice_kafka_hits_late_total", "")).sum()
-    };
-    println!(
-        "{count} events, {} detections of {} rules; late: {} and {}",
-        by_one.len(),
-        rules.len(),
-        late(std::slice::from_ref(&alone)),
-        late(&together)
-    );
+    println!("{count} events, {} detections of {} rules", by_one.len(), rules.len());
     assert!(by_one.len() > count / 10 && rules.len() > 10, "{rules:?}");
     for server in together.into_iter().chain([alone]) {
         assert_eq!(server.stop(), Some(0));
