@@ -33,7 +33,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use vertice_engine::{Content, ContentError};
-use vertice_model::Timestamp;
+use vertice_model::{RawEvent, Timestamp};
 use vertice_store::{Clock, Store, SubmitError};
 
 pub use intake::{RefusedLine, Split, SplitBody, SplitError};
@@ -58,6 +58,8 @@ pub struct Api {
     pub access: Access,
     /// Knows the links by which questions are answered without a key.
     pub links: Links,
+    /// Where events go that are not put into the log at once; `None` where they are.
+    pub produce: Option<Produce>,
     /// Tells the time.
     pub clock: Clock,
     /// Splits bodies into events.
@@ -88,6 +90,12 @@ pub struct Source {
     /// Events refused of it.
     pub refused: u64,
 }
+
+/// Hands events to where instances take them from. What comes of it says that they are durable there.
+pub type Produce = Arc<dyn Fn(Vec<RawEvent>) -> Producing + Send + Sync>;
+
+/// What comes of a [`Produce`].
+pub type Producing = Pin<Box<dyn Future<Output = Result<(), SubmitError>> + Send>>;
 
 /// Reads the content again, and puts it in force if all of it can be used. Given who asks for it.
 pub type Reload = Arc<dyn Fn(String) -> Reloading + Send + Sync>;

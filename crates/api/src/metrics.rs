@@ -72,6 +72,9 @@ pub struct Metrics {
     /// How many partitions it shows.
     kafka_partitions: AtomicUsize,
     kafka_deadletter: Counters,
+    shards: Gauge,
+    hits_held: Gauge,
+    hits_late: Counter,
     pub(crate) streams: Gauge,
 }
 
@@ -104,6 +107,9 @@ impl Metrics {
             kafka_lag: Family::default(),
             kafka_partitions: AtomicUsize::new(0),
             kafka_deadletter: Counters::default(),
+            shards: Gauge::default(),
+            hits_held: Gauge::default(),
+            hits_late: Counter::default(),
             streams: Gauge::default(),
         };
         metrics.name_contract();
@@ -178,6 +184,17 @@ impl Metrics {
             "vertice_kafka_deadletter",
             "Records that were sent to the dead-letter topic, by the topic they came from",
             self.kafka_deadletter.family.clone(),
+        );
+        r.register("vertice_kafka_shards_owned", "Shards that this process judges", self.shards.clone());
+        r.register(
+            "vertice_kafka_hits_held",
+            "Records of hits that this process holds back until all partitions have passed them",
+            self.hits_held.clone(),
+        );
+        r.register(
+            "vertice_kafka_hits_late",
+            "Records of hits that were judged after some that should have come after them",
+            self.hits_late.clone(),
         );
     }
 
@@ -327,6 +344,17 @@ impl Metrics {
     /// Records of a topic were sent to the dead-letter topic; 0 begins the series. `topic` is one of the configured ones.
     pub fn kafka_deadletter(&self, topic: &str, count: u64) {
         self.kafka_deadletter.add("topic", topic, count);
+    }
+
+    /// So many shards does this process judge now, and so many records of hits does it hold back.
+    pub fn shards(&self, owned: usize, held: usize) {
+        self.shards.set(i64::try_from(owned).unwrap_or(i64::MAX));
+        self.hits_held.set(i64::try_from(held).unwrap_or(i64::MAX));
+    }
+
+    /// Records of hits came late.
+    pub fn hits_late(&self, count: u64) {
+        self.hits_late.inc_by(count);
     }
 
     /// A person answered a question.

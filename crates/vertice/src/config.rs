@@ -3,6 +3,7 @@
 //! The built-in default is a commented TOML file; a file of the user's goes over it key by key, and
 //! the environment over that.
 
+mod postgres;
 mod stream;
 
 use std::net::SocketAddr;
@@ -12,6 +13,7 @@ use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
+pub use postgres::Storage;
 pub use stream::{Kafka, Stream, Topics};
 #[cfg(feature = "kafka")]
 pub use stream::{Sasl, Security};
@@ -31,6 +33,8 @@ pub struct Config {
     pub sources: Sources,
     /// What events come from and records go to beyond this machine.
     pub stream: Stream,
+    /// Where many instances keep their state.
+    pub store: Storage,
     /// What is looked for and done.
     pub content: ContentDirs,
     /// How far responses may go.
@@ -173,15 +177,27 @@ const OPTIONAL: &[&str] = &[
     "response.notification.ca_file",
     "response.notification.smtp",
     "response.http_request.ca_file",
+    "store.postgres.password",
+    "store.postgres.url",
     "stream.kafka.security.password",
     "sentinel.redis_password",
 ];
 
 /// Names that the environment of others has already, and the names of ours that they stand for.
-const ALSO: [(&str, &str); 1] = [("VERTICE_STREAM_KAFKA_BROKERS", "KAFKA_BROKERS")];
+const ALSO: [(&str, &str); 5] = [
+    ("VERTICE_STREAM_KAFKA_BROKERS", "KAFKA_BROKERS"),
+    ("VERTICE_STORE_POSTGRES_HOST", "POSTGRES_HOST"),
+    ("VERTICE_STORE_POSTGRES_PORT", "POSTGRES_PORT"),
+    ("VERTICE_STORE_POSTGRES_DB", "POSTGRES_DB"),
+    ("VERTICE_STORE_POSTGRES_USER", "POSTGRES_USER"),
+];
 
-/// Texts without a default that the environment may give all the same.
-const ALSO_TEXTS: [(&[&str], &str); 1] = [(&["stream", "kafka", "security"], "password")];
+/// Texts without a default that the environment may give all the same, and what others call them.
+const ALSO_TEXTS: [(&[&str], &str, &str); 3] = [
+    (&["stream", "kafka", "security"], "password", ""),
+    (&["store", "postgres"], "url", "DATABASE_URL"),
+    (&["store", "postgres"], "password", "POSTGRES_PASSWORD"),
+];
 
 /// The same for a section and those within it. One whose default is empty names things, and takes any name.
 fn overlay_section(known: &mut Table, written: Table, section: &str, text: &str) -> Result<()> {
@@ -231,10 +247,11 @@ fn override_from(table: &mut Table, environment: impl Fn(&str) -> Option<String>
         let Value::Table(keys) = keys else { continue };
         override_section(keys, &format!("VERTICE_{section}").to_uppercase(), &environment)?;
     }
-    for (sections, key) in ALSO_TEXTS {
+    for (sections, key, theirs) in ALSO_TEXTS {
         let name = format!("VERTICE_{}_{key}", sections.join("_")).to_uppercase();
+        let also = || Some(theirs).filter(|theirs| !theirs.is_empty()).and_then(&environment);
         let within = sections.iter().try_fold(&mut *table, |table, section| table.get_mut(*section)?.as_table_mut());
-        if let (Some(within), Some(text)) = (within, environment(&name)) {
+        if let (Some(within), Some(text)) = (within, environment(&name).or_else(also).filter(|text| !text.is_empty())) {
             within.insert(key.to_owned(), Value::String(text));
         }
     }

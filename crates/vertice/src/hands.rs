@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -79,6 +79,20 @@ impl Intake {
     }
 }
 
+/// The newest token of each shard that this process has seen. It carries nothing out with an older one, whoever asks.
+#[derive(Debug, Default)]
+pub struct Fence(Mutex<HashMap<u32, u64>>);
+
+impl Fence {
+    /// Whether a token is none that another one of that shard has superseded.
+    pub fn lets(&self, shard: u32, token: u64) -> bool {
+        let mut newest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let newest = newest.entry(shard).or_default();
+        *newest = token.max(*newest);
+        token == *newest
+    }
+}
+
 /// Carries orders out.
 pub struct Hands {
     /// Where intents and receipts go.
@@ -91,6 +105,8 @@ pub struct Hands {
     pub content: watch::Receiver<Arc<Content>>,
     /// Where it is counted what was done.
     pub metrics: Arc<Metrics>,
+    /// What keeps those out who had a shard before.
+    pub fence: Arc<Fence>,
 }
 
 /// The responder of a configuration.
@@ -147,12 +163,13 @@ impl Hands {
                 let (store, responder, clock) =
                     (self.store.clone(), Arc::clone(&self.responder), Arc::clone(&self.clock));
                 let (content, metrics) = (Arc::clone(&self.content.borrow()), Arc::clone(&self.metrics));
+                let fence = Arc::clone(&self.fence);
                 acting.spawn_blocking(move || {
                     let (order_id, task, verb) = {
                         let order = job.order.get();
                         (order.order_id, order.task, order.action.verb())
                     };
-                    let carried = carry_out(job, &store, &responder, &clock, &content);
+                    let carried = carry_out(job, &store, (&responder, &fence), &clock, &content);
                     if let (Task::Apply, Some(Carried { outcome, took })) = (task, carried) {
                         let done = matches!(outcome, Outcome::Done | Outcome::Already);
                         metrics.action_ended(verb, took, !done);
@@ -245,12 +262,25 @@ pub struct Carried {
     pub took: Duration,
 }
 
-/// Carries one order out: the intent, the act, the receipt. Gives what became of it; `None` if the store has stopped.
-pub fn carry_out(job: Job, store: &Store, responder: &Responder, clock: &Clock, content: &Content) -> Option<Carried> {
+/// Carries one order out: the intent, the claim, the act, the receipt. Gives what became of it; `None` if the store has
+/// stopped, or the order is another instance's now.
+pub fn carry_out(
+    job: Job,
+    store: &Store,
+    (responder, fence): (&Responder, &Fence),
+    clock: &Clock,
+    content: &Content,
+) -> Option<Carried> {
     let Job { order, begun } = job;
     let order_id = order.get().order_id;
     let what = order.get().action.verb();
     if !begun && !append(store, Input::Begun { order: order_id }) {
+        return None;
+    }
+    // Right before anything is touched: whoever was superseded since learns it here.
+    let token = claim(store, order_id)?;
+    if !fence.lets(store.shard(), token) {
+        tracing::warn!(order = %order_id, token, "an order is not carried out: its shard was taken anew since");
         return None;
     }
     let began_at = clock.now();
@@ -259,6 +289,28 @@ pub fn carry_out(job: Job, store: &Store, responder: &Responder, clock: &Clock, 
     tracing::info!(order = %order_id, action = what, outcome = ?receipt.outcome, note = receipt.note, "an order ended");
     let outcome = receipt.outcome.clone();
     append(store, Input::Receipt(receipt)).then_some(Carried { outcome, took })
+}
+
+/// Claims an order, waiting for a store that is busy; `None` if it is not ours.
+fn claim(store: &Store, order: OrderId) -> Option<u64> {
+    if store.epoch() == 0 {
+        // A data directory is locked by whoever has it.
+        return Some(0);
+    }
+    loop {
+        match store.claim(order) {
+            Ok(Some(token)) => return Some(token),
+            Ok(None) => {
+                tracing::warn!(%order, "an order is not carried out: another instance has claimed it since");
+                return None;
+            }
+            Err(SubmitError::Busy { retry_after } | SubmitError::DiskFull { retry_after }) => rest(retry_after),
+            Err(error @ (SubmitError::TooLarge { .. } | SubmitError::Stopped(_))) => {
+                tracing::warn!(%error, %order, "an order is not carried out, for it can not be claimed");
+                return None;
+            }
+        }
+    }
 }
 
 /// Writes an input to the log, waiting for a full disk or queue; false if the store has stopped.

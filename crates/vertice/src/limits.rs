@@ -147,3 +147,40 @@ pub const PROMPT_DATA_BYTES_MAX: usize = 24 * 1024;
 
 /// Longest answer of a model that is read, in bytes: 16 sentences of 500 characters, and as much again around them.
 pub const OPINION_BYTES_MAX: usize = 32 * 1024;
+
+/// How often shards are told how far the partitions of events are: a fiftieth of the time that is promised from an event
+/// to its detection. 12 partitions and 12 shards make 1,440 marks of 80 bytes a second in all.
+pub const MARK_EVERY: std::time::Duration = std::time::Duration::from_millis(100);
+
+/// How much older than now the next record of a partition may be whose end was reached: the linger of producers, a
+/// busy broker, clocks that differ. An older one is judged all the same, after what should have followed it.
+pub const IDLE_SLACK: std::time::Duration = std::time::Duration::from_millis(1_000);
+
+/// How long is waited for records while others are on their way, so that it is soon seen that these are delivered.
+pub const SENDING_POLL: std::time::Duration = std::time::Duration::from_millis(2);
+
+/// How often the group is told what is done: what is screened again after a kill at most, or read again by a shard.
+pub const COMMIT_EVERY: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// How often a shard to which nothing comes keeps how far it has read, so that its next owner need not read a day of marks.
+pub const CURSOR_EVERY: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// Records that are let out into a shard's log at once: a row of the log.
+pub const LET_OUT_RECORDS: usize = 1_024;
+
+/// Most bytes of their lines, unless the first is longer: a chunk of the log.
+pub const LET_OUT_BYTES: usize = 4 * 1024 * 1024;
+
+/// How long a shard that is given up may take for each of: orders that are being carried out, judging, publishing. Its next
+/// owner waits for it, and goes on from wherever it stood.
+pub const HANDOVER_TIME: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// Pause before a shard is taken again that another instance took although the group says that it is ours, or that
+/// failed: whoever was given up by the group learns it within that time.
+pub const RETAKE_PAUSE: std::time::Duration = std::time::Duration::from_secs(3);
+
+/// Shards that are taken at the same time. Each is a few round trips to the database.
+pub const TAKEN_AT_ONCE: usize = 8;
+
+/// Most partitions of the topic of events: what a mark may name.
+pub const SOURCE_PARTITIONS_MAX: i32 = 4_096;

@@ -101,7 +101,13 @@ impl Offline {
                 break;
             }
             for job in jobs {
-                carry_out(job, &self.store, &self.responder, &self.clock, self.engine.content());
+                carry_out(
+                    job,
+                    &self.store,
+                    (&self.responder, &hands::Fence::default()),
+                    &self.clock,
+                    self.engine.content(),
+                );
             }
             self.judge()?;
         }

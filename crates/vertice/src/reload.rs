@@ -24,7 +24,8 @@ use crate::{limits, up};
 /// What a reload needs.
 pub struct Reload {
     config: Config,
-    store: Store,
+    /// The log that it goes into; `None` where each shard puts it into its own.
+    store: Option<Store>,
     clock: Arc<Clock>,
     /// Where judging finds what is compiled.
     pub ready: Arc<Ready>,
@@ -38,10 +39,16 @@ pub struct Reload {
 
 impl Reload {
     /// Of the content that is in force at the start, and how its files looked before they were read.
-    pub fn new(config: &Config, store: &Store, clock: &Arc<Clock>, content: Arc<Content>, look: [u8; 32]) -> Reload {
+    pub fn new(
+        config: &Config,
+        store: Option<&Store>,
+        clock: &Arc<Clock>,
+        content: Arc<Content>,
+        look: [u8; 32],
+    ) -> Reload {
         Reload {
             config: config.clone(),
-            store: store.clone(),
+            store: store.cloned(),
             clock: Arc::clone(clock),
             ready: Arc::new(Ready::with(Arc::clone(&content))),
             in_force: watch::Sender::new(content),
@@ -97,12 +104,14 @@ impl Reload {
             return Ok(Reloaded { changed: false, content });
         }
         self.ready.add(Arc::clone(&content));
-        let mut judged = self.store.judged();
-        let accepted = self.store.append(Input::Content(Arc::clone(&content))).await.map_err(ReloadError::Log)?;
-        // It is in force for what is judged after it. When judging is far behind, it is shown before that.
-        let wait = judged.wait_for(|position| *position >= accepted.first);
-        if tokio::time::timeout(limits::RELOAD_JUDGED_TIME, wait).await.is_err() {
-            tracing::warn!(position = %accepted.first, "judging is behind; the content is in force once it gets there");
+        if let Some(store) = &self.store {
+            let mut judged = store.judged();
+            let accepted = store.append(Input::Content(Arc::clone(&content))).await.map_err(ReloadError::Log)?;
+            // It is in force for what is judged after it. When judging is far behind, it is shown before that.
+            let wait = judged.wait_for(|position| *position >= accepted.first);
+            if tokio::time::timeout(limits::RELOAD_JUDGED_TIME, wait).await.is_err() {
+                tracing::warn!(position = %accepted.first, "judging is behind; the content is in force once it gets there");
+            }
         }
         self.in_force.send_replace(Arc::clone(&content));
         Ok(Reloaded { changed: true, content })

@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use vertice_api::{Metrics, Source};
+use vertice_api::{Metrics, Produce, Source};
 use vertice_store::{Cursor, Store, Submission, SubmitError};
 use vertice_stream::{Batch, Counts, Local, SourceError, follow, journal, syslog};
 
@@ -23,8 +23,10 @@ pub type Standing = Arc<Mutex<Vec<Source>>>;
 /// What all sources are given.
 #[derive(Clone)]
 pub struct Rim {
-    /// Where events go.
+    /// Where events go, and in any case how far each source has been read.
     pub store: Store,
+    /// Where events go instead, where many instances share the work.
+    pub produce: Option<Produce>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// How each stands.
@@ -223,8 +225,20 @@ fn lost(word: &'static str, counts: &Counts) -> Lost {
 }
 
 /// Submits until it is kept. False when it never will be: then the source is read again from its cursor after a restart.
-async fn keep(rim: &Rim, submission: Submission) -> bool {
+async fn keep(rim: &Rim, mut submission: Submission) -> bool {
     loop {
+        if let Some(produce) = rim.produce.as_ref().filter(|_| !submission.events.is_empty()) {
+            match produce(submission.events.clone()).await {
+                Ok(()) => submission.events.clear(),
+                Err(error) => {
+                    tracing::warn!(%error, "events of a source wait");
+                    tokio::select! {
+                        () = rim.stop.cancelled() => return false,
+                        () = tokio::time::sleep(limits::SOURCE_PAUSE) => continue,
+                    }
+                }
+            }
+        }
         let pause: Duration = match rim.store.submit(submission.clone()).await {
             Ok(_) => return true,
             Err(SubmitError::Busy { retry_after } | SubmitError::DiskFull { retry_after }) => retry_after,

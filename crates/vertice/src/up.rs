@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, bail};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -51,12 +51,37 @@ pub fn run(config: &Config) -> Result<()> {
                 .from_env_lossy(),
         )
         .init();
+    #[cfg(feature = "kafka")]
+    if shares(config)? {
+        return crate::kafka::many::run(config);
+    }
+    #[cfg(not(feature = "kafka"))]
+    shares(config)?;
     let opened = Opened::new(config)?;
     let runtime = pipeline::runtime()?;
     let served = runtime.block_on(serve(config, opened));
     // An order that takes its time is not waited for: the next start looks after it.
     runtime.shutdown_timeout(limits::END_TIME);
     served
+}
+
+/// Whether this is one of many instances that share the work.
+///
+/// # Errors
+/// When it is said only by half: state in PostgreSQL is shared by its shards, and events come to those by Kafka.
+pub fn shares(config: &Config) -> Result<bool> {
+    let (kafka, postgres) = (config.stream.kafka.is_on(), config.store.postgres.is_on());
+    if postgres && !kafka {
+        bail!(
+            "[store.postgres] is set (DATABASE_URL and POSTGRES_HOST set it too), and [stream.kafka] names no brokers: \
+             many instances need both. Set `brokers` (KAFKA_BROKERS) as well, or leave PostgreSQL out and keep \
+             everything in the data directory; see docs/scaling.md"
+        );
+    }
+    if postgres && cfg!(not(feature = "kafka")) {
+        bail!("[store.postgres] is set, and this program was built without the feature kafka, which it needs");
+    }
+    Ok(postgres)
 }
 
 /// What is there before anything runs.
@@ -91,11 +116,12 @@ async fn serve(config: &Config, opened: Opened) -> Result<()> {
     let listener = listener.with_context(|| not_listening(config.server.listen))?;
     let address = listener.local_addr()?;
     let metrics = Arc::new(Metrics::new(&store));
-    let reloading = Arc::new(Reload::new(config, &store, &clock, content, look));
+    let reloading = Arc::new(Reload::new(config, Some(&store), &clock, content, look));
     let ends = Ends::default();
     let responder = hands::responder(config)?;
     let rim = Rim {
         store: store.clone(),
+        produce: None,
         metrics: Arc::clone(&metrics),
         standing: Arc::new(Mutex::default()),
         stop: ends.sources.clone(),
@@ -117,6 +143,7 @@ async fn serve(config: &Config, opened: Opened) -> Result<()> {
         content: reloading.in_force.subscribe(),
         metrics: Arc::clone(&metrics),
         links: links.clone(),
+        produce: None,
         access: access(&config.server, address, &store.api_keys()?),
         clock: Arc::new(move || now.now()),
         split,
@@ -131,7 +158,8 @@ async fn serve(config: &Config, opened: Opened) -> Result<()> {
     let acting = {
         let (store, clock, content) = (store.clone(), Arc::clone(&clock), reloading.in_force.subscribe());
         let (responder, metrics) = (Arc::new(responder), Arc::clone(&metrics));
-        Hands { store, responder, clock, content, metrics }.start(config.response.mode, &ends.hands)
+        Hands { store, responder, clock, content, metrics, fence: Arc::default() }
+            .start(config.response.mode, &ends.hands)
     };
     let asker = (!config.response.link_base.is_empty()).then(|| Asker::new(config, links, Arc::clone(&clock)).start());
     let sentinel = sentinel(config, &store, &clock)?;
@@ -139,7 +167,7 @@ async fn serve(config: &Config, opened: Opened) -> Result<()> {
         let (store, clock, stop) = (store.clone(), Arc::clone(&clock), ends.pipeline.clone());
         let (ready, jobs) = (Arc::clone(&reloading.ready), acting.jobs.clone());
         tokio::task::spawn_blocking(move || {
-            judge(&store, &ready, &clock, recovered, Rest { metrics, jobs, asker, sentinel }, stop)
+            judge(&store, &ready, &clock, recovered, Rest { metrics, jobs, asker, sentinel, threads: threads() }, stop)
         })
     };
     let mut beyond = beyond(config, &rim, &clock, &reloading, &ends)?;
@@ -151,7 +179,10 @@ async fn serve(config: &Config, opened: Opened) -> Result<()> {
 }
 
 /// Whoever asks language models, where people want them asked.
-fn sentinel(config: &Config, store: &Store, clock: &Arc<Clock>) -> Result<Option<Sentinel>> {
+///
+/// # Errors
+/// When a model can not be used, or there are no threads for it.
+pub fn sentinel(config: &Config, store: &Store, clock: &Arc<Clock>) -> Result<Option<Arc<Sentinel>>> {
     if !config.sentinel.ask {
         return Ok(None);
     }
@@ -160,7 +191,7 @@ fn sentinel(config: &Config, store: &Store, clock: &Arc<Clock>) -> Result<Option
         tracing::warn!("[sentinel] ask is true, and no model is configured: consultations are skipped");
     }
     let started = Sentinel::start(sentinel::by(models), sentinel::into_log(store.clone()));
-    Ok(Some(started.context("starting what asks models")?))
+    Ok(Some(Arc::new(started.context("starting what asks models")?)))
 }
 
 /// What runs beside judging.
@@ -203,7 +234,7 @@ impl Running {
     }
 }
 
-fn not_listening(address: SocketAddr) -> String {
+pub fn not_listening(address: SocketAddr) -> String {
     format!("listening on {address} (choose another address with --listen)")
 }
 
@@ -295,12 +326,6 @@ fn beyond(
             Ok(())
         }));
     }
-    if ["DATABASE_URL", "POSTGRES_HOST"].iter().any(|name| std::env::var_os(name).is_some_and(|v| !v.is_empty())) {
-        tracing::warn!(
-            "PostgreSQL is named in the environment, and `vertice up` keeps its log and read model in the data directory \
-             all the same: run one instance"
-        );
-    }
     #[cfg(feature = "kafka")]
     {
         let (config, rim, clock) = (config.stream.kafka.clone(), rim.clone(), Arc::clone(clock));
@@ -315,7 +340,7 @@ fn beyond(
 }
 
 /// Comes to its end with SIGTERM or SIGINT.
-fn told_to_stop() -> Result<impl Future<Output = ()>> {
+pub fn told_to_stop() -> Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
     Ok(async move {
@@ -356,7 +381,7 @@ pub fn files(config: &Config) -> Result<Vec<ContentFile>> {
 }
 
 /// How the API asks for the content to be read again.
-fn asked_to_reload(reloading: &Arc<Reload>) -> vertice_api::Reload {
+pub fn asked_to_reload(reloading: &Arc<Reload>) -> vertice_api::Reload {
     let reloading = Arc::clone(reloading);
     Arc::new(move |why| {
         let reloading = Arc::clone(&reloading);
@@ -365,7 +390,7 @@ fn asked_to_reload(reloading: &Arc<Reload>) -> vertice_api::Reload {
 }
 
 /// Makes an API key at the first start, or takes the one that the environment has, and shows a new one once.
-fn first_key(store: &Store) -> Result<()> {
+pub fn first_key(store: &Store) -> Result<()> {
     if let Some(given) = std::env::var("VERTICE_API_KEY").ok().filter(|k| !k.is_empty()) {
         let hash = vertice_api::digest(&given);
         if !store.api_keys()?.iter().any(|k| k.hash == hash) {
@@ -376,7 +401,10 @@ fn first_key(store: &Store) -> Result<()> {
     }
     if store.api_keys()?.is_empty() {
         let key = NewKey::draw().map_err(|e| anyhow!("drawing an API key: {e}"))?;
-        store.add_api_key(FIRST_KEY, key.hash)?;
+        if !store.add_api_key(FIRST_KEY, key.hash)? {
+            // Another instance was quicker, and has shown its key.
+            return Ok(());
+        }
         let mut stderr = std::io::stderr().lock();
         writeln!(
             stderr,
@@ -387,7 +415,7 @@ fn first_key(store: &Store) -> Result<()> {
     Ok(())
 }
 
-fn access(server: &Server, address: SocketAddr, keys: &[ApiKey]) -> Access {
+pub fn access(server: &Server, address: SocketAddr, keys: &[ApiKey]) -> Access {
     let policy = match server.key_required {
         KeyRequired::Decisions => KeyPolicy::Decisions,
         KeyRequired::Always => KeyPolicy::Always,
@@ -397,7 +425,7 @@ fn access(server: &Server, address: SocketAddr, keys: &[ApiKey]) -> Access {
 }
 
 /// Looks for local logs and says what was found.
-fn find_local() -> Discovered {
+pub fn find_local() -> Discovered {
     let found = vertice_stream::discover(Path::new("/"));
     for local in &found.sources {
         match local {
@@ -419,11 +447,17 @@ fn find_local() -> Discovered {
 }
 
 /// Where what the engine wants of the world goes.
-struct Rest {
-    metrics: Arc<Metrics>,
-    jobs: mpsc::UnboundedSender<Job>,
-    asker: Option<mpsc::Sender<Question>>,
-    sentinel: Option<Sentinel>,
+pub struct Rest {
+    /// Where it is counted.
+    pub metrics: Arc<Metrics>,
+    /// Where orders go.
+    pub jobs: mpsc::UnboundedSender<Job>,
+    /// Where questions go that approvers are told of.
+    pub asker: Option<mpsc::Sender<Question>>,
+    /// Where consultations go.
+    pub sentinel: Option<Arc<Sentinel>>,
+    /// How many threads screen.
+    pub threads: usize,
 }
 
 impl Rest {
@@ -441,8 +475,11 @@ impl Rest {
     }
 }
 
-/// The pipeline, with its metrics.
-fn judge(
+/// The pipeline, with its metrics, until it is told to stop.
+///
+/// # Errors
+/// When the log is damaged or the store has stopped.
+pub fn judge(
     store: &Store,
     content: &Ready,
     clock: &Clock,
@@ -477,7 +514,7 @@ fn judge(
         intake.take(judged.effects, judged.engine);
     };
     stand_back();
-    Pipeline { store, content, clock, threads: threads(), screeners: Vec::new(), audit, observe: &mut observe, stop }
+    Pipeline { store, content, clock, threads: rest.threads, screeners: Vec::new(), audit, observe: &mut observe, stop }
         .run(&mut engine)
 }
 
@@ -505,7 +542,7 @@ fn count(metrics: &Metrics, now: Timestamp, record: &Record) {
 }
 
 /// The stream crate's way of splitting bodies, as the API knows it.
-fn split(
+pub fn split(
     bytes: &[u8],
     content_type: Option<&str>,
     content_encoding: Option<&str>,
@@ -524,7 +561,7 @@ fn split(
 }
 
 /// The one line on standard output.
-fn announce(line: &str) -> Result<()> {
+pub fn announce(line: &str) -> Result<()> {
     let mut stdout = std::io::stdout().lock();
     writeln!(stdout, "{line}")?;
     Ok(stdout.flush()?)

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use vertice_engine::{Content, Input, RefusedEvent, Stamp};
 use vertice_model::{Event, Position, RawEvent, Timestamp};
 use vertice_store::{
-    Filter, Idempotency, PackedEvents, ReadError, RecordKind, Store, Submission, SubmitError, Submitted,
+    Accepted, Filter, Idempotency, PackedEvents, ReadError, RecordKind, Store, Submission, SubmitError, Submitted,
 };
 
 use crate::ahead::{Ahead, ORIGIN};
@@ -18,14 +18,15 @@ use crate::guard::Caller;
 use crate::intake::{RefusedLine, Split, SplitBody, SplitError};
 use crate::problem::{Kind, Problem};
 use crate::read::{Order, Page, Part, Shared, json, limit};
-use crate::{Inner, limits};
+use crate::{Inner, Producing, limits};
 
 /// What was accepted of a body. It is durable.
 #[derive(Clone, Debug, Deserialize, Serialize, utoipa::ToSchema)]
 pub(crate) struct Receipt {
     /// How many events.
     accepted: u64,
-    /// The log position of the first; each further one has the next.
+    /// The log position of the first; each further one has the next. 0 where many instances share the work: then the events
+    /// are in Kafka, and are judged where what they are about is judged.
     first_position: Position,
     /// The lines that were refused; at most the first 1,000.
     refused: Vec<RefusedLine>,
@@ -40,6 +41,9 @@ struct Kept {
     body: String,
     refused: Vec<RefusedLine>,
     refused_total: u64,
+    /// How many events, where the log does not say it.
+    #[serde(default)]
+    produced: u64,
 }
 
 /// Events that were read, and what was refused.
@@ -98,7 +102,9 @@ pub(crate) async fn accept(
     let content = api.api.content.borrow().clone();
     // Every event is read as the engine will read it, as far as that can refuse it: its sender hears now what is wrong.
     let stamp = Stamp { position: Position(1), now: (api.api.clock)() };
-    let mut ahead = encoding.is_none().then(|| Ahead::new(Arc::clone(&content), stamp, &api.workers, &api.api.store));
+    // What is produced goes event by event, and is not packed.
+    let packs = encoding.is_none() && api.api.produce.is_none();
+    let mut ahead = packs.then(|| Ahead::new(Arc::clone(&content), stamp, &api.workers, &api.api.store));
     let receiving = Receiving::new(limits::EVENT_BODY_BYTES_MAX).within(&api.bodies).from(&parts.headers);
     let received = receiving.receive_ahead(body, ahead.as_mut()).await?;
     if received.len() == 0 {
@@ -143,13 +149,21 @@ fn digest(received: &Received) -> String {
     hasher.finalize().to_hex().to_string()
 }
 
-/// Events on their way into the log.
+/// Events on their way.
 struct Begun {
-    submitted: Result<Submitted, SubmitError>,
+    way: Way,
     count: u64,
     refused: Vec<RefusedLine>,
     refused_total: u64,
     body_digest: Option<String>,
+}
+
+/// Where events are on their way to.
+enum Way {
+    /// The log.
+    Log(Result<Submitted, SubmitError>),
+    /// Where instances take them from; and what is kept of the request once they are there.
+    Produced(Producing, Option<Idempotency>),
 }
 
 /// Packs the events that are not packed yet and hands them to the store.
@@ -171,18 +185,22 @@ fn begin(api: &Inner, checked: Checked, key: Option<[u8; 32]>, body_digest: Opti
     }
     let idempotency = key.zip(body_digest.clone()).map(|(key, body)| Idempotency {
         key,
-        answer: Kept { body, refused: refused.clone(), refused_total }.encode(),
+        answer: Kept { body, refused: refused.clone(), refused_total, produced: count }.encode(),
     });
-    let submitted = api.api.store.begin(Submission { events, packed, cursors: Vec::new(), idempotency });
-    Ok(Begun { submitted, count, refused, refused_total, body_digest })
+    let way = match &api.api.produce {
+        Some(produce) => Way::Produced(produce(events), idempotency),
+        None => Way::Log(api.api.store.begin(Submission { events, packed, cursors: Vec::new(), idempotency })),
+    };
+    Ok(Begun { way, count, refused, refused_total, body_digest })
 }
 
 /// Waits until the events are durable and says so.
 async fn keep(api: &Inner, begun: Begun) -> Result<Response, Problem> {
-    let Begun { submitted, count, refused, refused_total, body_digest } = begun;
-    let accepted = match submitted {
-        Ok(submitted) => submitted.done().await,
-        Err(error) => Err(error),
+    let Begun { way, count, refused, refused_total, body_digest } = begun;
+    let accepted = match way {
+        Way::Log(Ok(submitted)) => submitted.done().await,
+        Way::Log(Err(error)) => Err(error),
+        Way::Produced(producing, idempotency) => produced(api, producing, idempotency).await,
     };
     let accepted = api.kept(accepted)?;
     if let (Some(answer), Some(digest)) = (&accepted.repeated, &body_digest) {
@@ -193,6 +211,23 @@ async fn keep(api: &Inner, begun: Begun) -> Result<Response, Problem> {
     Ok(json(StatusCode::ACCEPTED, &receipt))
 }
 
+/// Waits until events are where instances take them from. That their request was answered is kept after that, and as well
+/// as may be: who comes again may be answered anew, and their events have the same ids again if they brought them.
+async fn produced(
+    api: &Inner,
+    producing: Producing,
+    idempotency: Option<Idempotency>,
+) -> Result<Accepted, SubmitError> {
+    producing.await?;
+    if idempotency.is_some() {
+        let kept = api.api.store.submit(Submission { idempotency, ..Submission::default() }).await;
+        if let Err(error) = kept {
+            tracing::debug!(%error, "that a request was answered is not kept");
+        }
+    }
+    Ok(Accepted { shard: 0, first: Position(0), count: 0, at: (api.api.clock)(), repeated: None })
+}
+
 /// The answer to a request that was answered before.
 fn again(first: Position, count: u64, answer: &[u8], body: &str) -> Result<Response, Problem> {
     let kept: Kept = serde_json::from_slice(answer).map_err(|e| Problem::internal("reading a kept answer", &e))?;
@@ -200,7 +235,9 @@ fn again(first: Position, count: u64, answer: &[u8], body: &str) -> Result<Respo
         let detail = "this Idempotency-Key came before with another body; use a new key for a new request";
         return Err(Problem::new(Kind::Unprocessable, detail));
     }
-    let Kept { refused, refused_total, .. } = kept;
+    let Kept { refused, refused_total, produced, .. } = kept;
+    // Of what was produced nothing is in the log but the answer.
+    let (count, first) = if count == 0 { (produced, Position(0)) } else { (count, first) };
     Ok(json(StatusCode::ACCEPTED, &Receipt { accepted: count, first_position: first, refused, refused_total }))
 }
 

@@ -99,6 +99,7 @@ impl Rig {
         let stop = CancellationToken::new();
         let access = Access::new(setup.listener.parse().unwrap(), setup.policy, &keys);
         let api = Api {
+            produce: None,
             store: store.clone(),
             content: watch::channel(content.clone()).1,
             metrics: Arc::new(Metrics::new(&store)),

@@ -4,7 +4,7 @@
 
 use std::fs::File;
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use ring::rand::SecureRandom as _;
@@ -85,6 +85,34 @@ impl Key {
     }
 }
 
+/// Makes the key of a directory that has none, and the directory; gives the public key of the one that is there. Of several
+/// that do so at the same time, all get the one that stayed.
+///
+/// # Errors
+/// When it can not be made or read, or is none.
+pub fn make_key(dir: &Path) -> Result<PublicKey, AuditError> {
+    if let Some(key) = Key::read(dir)? {
+        return Ok(key.public());
+    }
+    let io = |doing: &'static str, path: &Path| {
+        let path = path.to_owned();
+        move |source| AuditError::Io { doing, path, source }
+    };
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(io("making", dir))?;
+    let own = dir.join(format!("key-{}", std::process::id()));
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&own).map_err(io("making", &own))?;
+    Key::make(&own)?;
+    let linked = std::fs::hard_link(own.join(FILE), dir.join(FILE));
+    std::fs::remove_dir_all(&own).map_err(io("removing", &own))?;
+    match linked {
+        Ok(()) => {}
+        Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
+        Err(e) => return Err(io("making", &dir.join(FILE))(e)),
+    }
+    let made = Key::read(dir)?.ok_or(ErrorKind::NotFound.into()).map_err(io("reading", &dir.join(FILE)))?;
+    Ok(made.public())
+}
+
 /// The public key of a data directory; `None` as long as there is none.
 ///
 /// # Errors
@@ -127,6 +155,10 @@ mod tests {
         assert!(!is_signed(&made.public(), b"n", &read.sign(b"m")));
         let mode = std::fs::metadata(dir.path().join(FILE)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
+        assert_eq!(make_key(dir.path()).unwrap(), made.public());
+        let new = dir.path().join("new");
+        let first = make_key(&new).unwrap();
+        assert_eq!((make_key(&new).unwrap(), public_key(&new).unwrap()), (first, Some(first)));
         assert_ne!(Key::make(dir.path()).unwrap().public(), made.public());
     }
 

@@ -27,7 +27,7 @@ use std::path::{Path, PathBuf};
 
 pub use entry::{Entry, Kind, Origin, entries};
 pub use format::{Digest, Hex, HexError, Line, PublicKey};
-pub use key::public_key;
+pub use key::{make_key, public_key};
 pub(crate) use verify::seal_of;
 pub use verify::{Anchor, Tail, Trust, Verified, verify, verify_shard};
 pub use writer::Audit;

@@ -21,4 +21,5 @@ mod settings;
 mod writing;
 
 pub use migrate::{MoveError, Moved, migrate};
+pub use opening::look;
 pub use settings::{PostgresSettings, SettingsError};

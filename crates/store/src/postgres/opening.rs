@@ -31,6 +31,17 @@ pub(crate) fn session(settings: &PostgresSettings, name: &str) -> Result<Session
     Ok(session)
 }
 
+/// Looks whether a server can be used, and changes nothing: where it is, and of which version. Blocks.
+///
+/// # Errors
+/// When it can not be used.
+pub fn look(settings: &PostgresSettings) -> Result<String, OpenError> {
+    let mut session = Session::open(settings, "doctor")?;
+    let row = session.row("SHOW server_version", &[]).map_err(|e| open_error(settings, &e))?;
+    let version: String = row.map(|row| row.get(0)).unwrap_or_default();
+    Ok(format!("{} is of version {version}", settings.whereabouts()))
+}
+
 /// What an error of reading means while opening.
 pub(crate) fn unread(settings: &PostgresSettings) -> impl Fn(ReadError) -> OpenError {
     move |error| match error {

@@ -54,9 +54,6 @@ pub fn effect(position: u64, index: u32, record: Record) -> Effect {
 
 pub fn detection(name: &str, severity: Severity, entity: &str) -> Detection {
     Detection {
-        triage: None,
-        suppressed_by: None,
-        mapped_by: None,
         detection_id: DetectionId::derive(name),
         event_id: EventId::given(name.to_owned()),
         position: Position(1),
@@ -83,9 +80,6 @@ pub fn detection(name: &str, severity: Severity, entity: &str) -> Detection {
 
 pub fn threat(name: &str, title: &str, state: ThreatState) -> Threat {
     Threat {
-        attention: Severity::Info,
-        suggested: vertice_model::Raised::default(),
-        triage: None,
         threat_id: ThreatId::derive(name),
         state,
         title: title.to_owned(),

@@ -11,6 +11,7 @@
 //! broker brings. A paused partition's read-ahead is dropped and read again later.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
@@ -169,10 +170,28 @@ impl Consumer {
     /// # Errors
     /// If told to wait, and the broker does not take it. Otherwise that is warned of.
     pub fn commit(&mut self, reached: &[(Held, i64)], wait: bool) -> Result<usize, Problem> {
-        let mut list = TopicPartitionList::with_capacity(reached.len());
-        for (held, next) in reached.iter().filter(|(held, _)| self.is_current(held)) {
-            list.add_partition_offset(&held.partition.topic, held.partition.number, Offset::Offset(*next))
+        self.commit_noting(reached.iter().map(|(held, next)| (held, *next, "")), wait)
+    }
+
+    /// [`Consumer::commit`] with a note beside each offset, which whoever has the partition next gets with it from
+    /// [`Consumer::committed`]. Brokers as they are shipped keep notes of 4 KiB.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn commit_noting<'a>(
+        &mut self,
+        reached: impl Iterator<Item = (&'a Held, i64, &'a str)>,
+        wait: bool,
+    ) -> Result<usize, Problem> {
+        let mut list = TopicPartitionList::new();
+        for (held, next, note) in reached.filter(|(held, ..)| self.is_current(held)) {
+            let mut place = list.add_partition(&held.partition.topic, held.partition.number);
+            place
+                .set_offset(Offset::Offset(next))
                 .map_err(Problem::other(format!("committing {next} of {}", held.partition)))?;
+            if !note.is_empty() {
+                place.set_metadata(note);
+            }
         }
         if list.count() > 0 {
             let mode = if wait { CommitMode::Sync } else { CommitMode::Async };
@@ -180,6 +199,41 @@ impl Consumer {
             self.client().commit(&list, mode).map_err(|error| Problem::other(doing())(error))?;
         }
         Ok(list.count())
+    }
+
+    /// What the group has committed of partitions: the offset and the note beside it; `None` of one that has no commit.
+    /// In the order in which they were asked for. Blocks, [`ASK`](crate::limits::kafka::ASK) at most.
+    ///
+    /// # Errors
+    /// If the broker does not answer.
+    pub fn committed(&self, partitions: &[Partition]) -> Result<Vec<Option<(i64, String)>>, Problem> {
+        let asked = Consumer::list_of(partitions);
+        let doing = || Problem::other(format!("asking what the group {} has done", self.group));
+        let told = self.client().committed_offsets(asked, limits::ASK).map_err(doing())?;
+        let of = |partition: &Partition| {
+            let place = told.find_partition(&partition.topic, partition.number)?;
+            let Offset::Offset(next) = place.offset() else { return None };
+            // A note of somebody else's that is no text makes the binding panic.
+            let note = catch_unwind(AssertUnwindSafe(|| place.metadata().to_owned())).unwrap_or_default();
+            Some((next, note))
+        };
+        Ok(partitions.iter().map(of).collect())
+    }
+
+    /// Goes on from another offset of a partition of ours. What was read of it before is of an older epoch from here
+    /// on. Blocks, [`ASK`](crate::limits::kafka::ASK) at most.
+    ///
+    /// # Errors
+    /// If librdkafka does not take it.
+    pub fn seek(&mut self, partition: &Partition, offset: i64) -> Result<(), Problem> {
+        let doing = || Problem::other(format!("going back to {offset} of {partition}"));
+        self.client().seek(&partition.topic, partition.number, Offset::Offset(offset), limits::ASK).map_err(doing())?;
+        self.epoch += 1;
+        let epoch = Epoch(self.epoch);
+        if let Some(ours) = self.ours.get_mut(partition) {
+            (ours.epoch, ours.next) = (epoch, Some(offset));
+        }
+        Ok(())
     }
 
     /// Whether the partition is still ours, and has been since then.

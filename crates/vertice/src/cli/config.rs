@@ -30,7 +30,10 @@ pub fn run(verb: Verb, file: Option<&Path>, load: impl FnOnce() -> Result<Config
             if config.stream.kafka.is_on() {
                 crate::kafka::settings(&config.stream.kafka)?;
             }
-            drop(config);
+            if config.store.postgres.is_on() {
+                crate::up::shares(&config)?;
+                config.store.postgres.settings(&config.data.dir)?;
+            }
             let place = file.map_or("the built-in configuration".to_owned(), |f| f.display().to_string());
             match out.format {
                 Format::Table => out.parts(&[(Tint::Good, "ok  "), (Tint::None, &place)]),

@@ -85,6 +85,7 @@ pub fn run(load: impl FnOnce() -> Result<Config>, client: &Client, out: &mut Out
             findings.extend(of_content(&config));
             findings.extend(sources(&config));
             findings.extend(kafka(&config));
+            findings.extend(postgres(&config));
             findings.extend(responses(&config));
             findings.extend(server(config.server.listen, client));
             findings
@@ -309,6 +310,7 @@ fn kafka(config: &Config) -> Vec<Finding> {
     use vertice_stream::kafka::{Found, Patience, Problem, Wanted, check};
 
     const ABOUT: &str = "kafka";
+    let many = config.store.postgres.is_on();
     let config = &config.stream.kafka;
     if !config.is_on() {
         return Vec::new();
@@ -319,7 +321,7 @@ fn kafka(config: &Config) -> Vec<Finding> {
     };
     let once = Patience { looks: 1, ..Patience::default() };
     // The doctor changes nothing.
-    let wanted = crate::kafka::wanted(config).into_iter().map(|wanted| Wanted { create: false, ..wanted });
+    let wanted = crate::kafka::wanted(config, many).into_iter().map(|wanted| Wanted { create: false, ..wanted });
     let mut found: Vec<Finding> = Vec::new();
     for topic in wanted {
         match check(&settings, &[topic], once) {
@@ -346,6 +348,20 @@ fn kafka(config: &Config) -> Vec<Finding> {
     let missing =
         || Finding::fail("kafka", "[stream.kafka] names brokers, and this program can not speak to them", todo);
     config.stream.kafka.is_on().then(missing).into_iter().collect()
+}
+
+fn postgres(config: &Config) -> Option<Finding> {
+    const ABOUT: &str = "postgres";
+    let wanted = &config.store.postgres;
+    if !wanted.is_on() {
+        return None;
+    }
+    let settings = crate::up::shares(config).and_then(|_| wanted.settings(&config.data.dir));
+    let found = settings.and_then(|settings| Ok(vertice_store::postgres::look(&settings)?));
+    Some(match found {
+        Ok(what) => Finding::ok(ABOUT, what),
+        Err(e) => Finding::fail(ABOUT, format!("{e:#}"), "correct [store.postgres], or what it names"),
+    })
 }
 
 /// The local logs that would be followed, and those that are there and would not.

@@ -29,6 +29,8 @@ pub struct Kafka {
     pub partitions: u16,
     /// How many replicas it gets.
     pub replication: u16,
+    /// After how many seconds of silence an instance is given up.
+    pub session_timeout_s: u16,
     /// The topics by what they are for.
     pub topics: Topics,
     /// How brokers are spoken to.
@@ -56,6 +58,8 @@ pub struct Topics {
     pub responses: String,
     /// What could not be read, out.
     pub deadletter: String,
+    /// Between instances that share their state.
+    pub hits: String,
 }
 
 /// How brokers are spoken to.

@@ -32,7 +32,7 @@ use crate::limits;
 use crate::sources::Rim;
 
 /// The word for events that came this way, in metrics.
-const WORD: &str = "kafka";
+pub const WORD: &str = "kafka";
 
 /// What an intake is given.
 pub struct Parts {

@@ -8,6 +8,7 @@
 mod cursors;
 mod hand;
 mod intake;
+pub mod many;
 mod outlet;
 mod settings;
 pub mod topics;
@@ -22,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use vertice_engine::Content;
 use vertice_model::Position;
 use vertice_store::Store;
-use vertice_stream::kafka::{Patience, Problem, Publisher, Settings, check};
+use vertice_stream::kafka::{Found, Patience, Problem, Publisher, Settings, check};
 
 use crate::clock::Clock;
 use crate::config::Kafka as Config;
@@ -76,7 +77,7 @@ fn member(store: &Store) -> Result<String> {
 
 async fn run(parts: Parts, settings: Settings, member: String) -> Result<()> {
     let place = parts.rim.announce(format!("kafka://{}", settings.brokers), "kafka");
-    if !find(&parts, &settings, place).await? {
+    if find(&parts.config, false, &parts.rim, &settings, place).await?.is_none() {
         return Ok(());
     }
     let publisher = Publisher::open(&settings).context("opening a producer for Kafka")?;
@@ -139,22 +140,22 @@ async fn one_membership(
 }
 
 /// Looks for the brokers and the topics, and says once what is wrong. What nobody but a person can mend is looked for
-/// only so often; a broker that is away is waited for. False if it was told to stop meanwhile.
-async fn find(parts: &Parts, settings: &Settings, place: usize) -> Result<bool> {
+/// only so often; a broker that is away is waited for. None if it was told to stop meanwhile.
+async fn find(config: &Config, many: bool, rim: &Rim, settings: &Settings, place: usize) -> Result<Option<Vec<Found>>> {
     let (mut told, mut looks) = (None, 0);
     loop {
-        let (asked, topics) = (settings.clone(), wanted(&parts.config));
+        let (asked, topics) = (settings.clone(), wanted(config, many));
         let once = Patience { looks: 1, again: Duration::ZERO };
         let looking = tokio::task::spawn_blocking(move || check(&asked, &topics, once));
         let found = tokio::select! {
             found = looking => found.context("looking for Kafka")?,
-            () = parts.rim.stop.cancelled() => return Ok(false),
+            () = rim.stop.cancelled() => return Ok(None),
         };
         let problem = match found {
             Ok(found) => {
-                let partitions = found.iter().find(|f| f.topic == parts.config.topics.events).map(|f| f.partitions);
+                let partitions = found.iter().find(|f| f.topic == config.topics.events).map(|f| f.partitions);
                 tracing::info!(brokers = settings.brokers, ?partitions, "Kafka is there");
-                return Ok(true);
+                return Ok(Some(found));
             }
             Err(problem) => problem,
         };
@@ -166,12 +167,12 @@ async fn find(parts: &Parts, settings: &Settings, place: usize) -> Result<bool> 
         {
             return Err(anyhow!("{problem} (looked for {looks} times; without [stream.kafka] Vertice starts alone)"));
         }
-        parts.rim.says(place, &problem.to_string());
+        rim.says(place, &problem.to_string());
         if !told.as_ref().is_some_and(|told| is_same(told, &problem)) {
             tracing::warn!("{problem}");
             told = Some(problem);
         }
-        rest(&parts.rim.stop, limits::KAFKA_LOOK_AGAIN).await;
+        rest(&rim.stop, limits::KAFKA_LOOK_AGAIN).await;
     }
 }
 

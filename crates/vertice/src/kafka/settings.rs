@@ -1,5 +1,7 @@
 //! `[stream.kafka]` as the stream crate takes it.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result, bail};
 use vertice_stream::kafka::{Mechanism, Sasl, Secret, Settings, Tls, Wanted};
 
@@ -25,12 +27,13 @@ pub fn settings(config: &Kafka) -> Result<Settings> {
             bail!("stream.kafka.topics.{what}: {name:?} is no name of a topic: letters, digits, `.`, `_` and `-`");
         }
     }
+    settings.session_timeout = Duration::from_secs(config.session_timeout_s.max(1).into());
     settings.tls = tls(&config.security)?;
     settings.sasl = sasl(&config.security)?;
     Ok(settings)
 }
 
-fn topics(config: &Kafka) -> [(&'static str, &String); 5] {
+fn topics(config: &Kafka) -> [(&'static str, &String); 6] {
     let names = &config.topics;
     [
         ("events", &names.events),
@@ -38,6 +41,7 @@ fn topics(config: &Kafka) -> [(&'static str, &String); 5] {
         ("threats", &names.threats),
         ("responses", &names.responses),
         ("deadletter", &names.deadletter),
+        ("hits", &names.hits),
     ]
 }
 
@@ -47,8 +51,8 @@ fn is_topic(name: &str) -> bool {
     (1..=249).contains(&name.len()) && name != "." && name != ".." && name.bytes().all(fine)
 }
 
-/// The topics that must be there.
-pub fn wanted(config: &Kafka) -> Vec<Wanted> {
+/// The topics that must be there; that of hits only where many instances share them.
+pub fn wanted(config: &Kafka, many: bool) -> Vec<Wanted> {
     let Kafka { partitions, replication, create_topics, .. } = config;
     let wanted = |(_, topic): (&str, &String)| Wanted {
         topic: topic.clone(),
@@ -56,7 +60,7 @@ pub fn wanted(config: &Kafka) -> Vec<Wanted> {
         replication: i32::from(*replication),
         create: *create_topics,
     };
-    topics(config).into_iter().map(wanted).collect()
+    topics(config).into_iter().filter(|(what, _)| many || *what != "hits").map(wanted).collect()
 }
 
 fn tls(security: &Security) -> Result<Option<Tls>> {

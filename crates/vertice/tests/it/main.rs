@@ -26,6 +26,8 @@ mod kill;
 #[cfg(test)]
 mod kubernetes;
 mod live;
+#[cfg(all(test, feature = "kafka"))]
+mod many;
 #[cfg(test)]
 mod metrics;
 mod migrate;
