@@ -130,7 +130,7 @@ pub const KAFKA_KEPT_UNCOMMITTED: usize = 64;
 pub const KAFKA_SEND_AGAIN: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// How often brokers and topics are looked for at the start when something is wrong that only a person can mend, and
-/// how long between: a minute in all, in which a broker that starts beside us makes its topics.
+/// how long between: a minute and the time that the looks take, in which a broker that starts beside us gets its topics.
 pub const KAFKA_LOOKS_MAX: u32 = 12;
 /// See [`KAFKA_LOOKS_MAX`].
 pub const KAFKA_LOOK_AGAIN: std::time::Duration = std::time::Duration::from_secs(5);
