@@ -14,9 +14,9 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 pub use postgres::Storage;
-pub use stream::{Kafka, Stream, Topics};
+pub use stream::Stream;
 #[cfg(feature = "kafka")]
-pub use stream::{Sasl, Security};
+pub use stream::{Kafka, Sasl, Security, Topics};
 
 /// The built-in default, as the user may read it with `vertice config default`.
 pub const DEFAULT: &str = include_str!("vertice.toml");

@@ -107,32 +107,41 @@ pub const QUESTIONS_TO_TELL: usize = 1_000;
 pub const GIVE_WAY_MAX: std::time::Duration = std::time::Duration::from_millis(100);
 
 /// Entities that the narrative of a threat names; the list of all stands beside it.
+#[cfg(feature = "kafka")]
 pub const ENTITIES_TOLD: usize = 5;
 
 /// Most bytes of a refused value that its dead letter repeats. Escaped as JSON at the worst, six characters a byte, it
 /// stays below the 1 MiB that a broker takes by default.
+#[cfg(feature = "kafka")]
 pub const DEAD_LETTER_BYTES_MAX: usize = 128 * 1024;
 
 /// Longest key that a dead letter keeps, in bytes. Keys are names and addresses; a longer one would not fit beside the value.
+#[cfg(feature = "kafka")]
 pub const DEAD_LETTER_KEY_BYTES_MAX: usize = 16 * 1024;
 
 /// Records that go out to Kafka at once. A threat has some 200 KiB at the most, so it is 50 MiB at the worst.
+#[cfg(feature = "kafka")]
 pub const KAFKA_OUT_RECORDS: usize = 256;
 
 /// How long one look for records waits: how soon a stop is noticed and a commit made.
+#[cfg(feature = "kafka")]
 pub const KAFKA_POLL: std::time::Duration = std::time::Duration::from_millis(100);
 
 /// Batches that are in the log and not yet committed to the group before the newest are counted together: a few seconds
 /// of a full stream.
+#[cfg(feature = "kafka")]
 pub const KAFKA_KEPT_UNCOMMITTED: usize = 64;
 
 /// Pause before what a broker did not take is sent again.
+#[cfg(feature = "kafka")]
 pub const KAFKA_SEND_AGAIN: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// How often brokers and topics are looked for at the start when something is wrong that only a person can mend, and
-/// how long between: a minute in all, in which a broker that starts beside us makes its topics.
+/// how long between: a minute and the time that the looks take, in which a broker that starts beside us gets its topics.
+#[cfg(feature = "kafka")]
 pub const KAFKA_LOOKS_MAX: u32 = 12;
 /// See [`KAFKA_LOOKS_MAX`].
+#[cfg(feature = "kafka")]
 pub const KAFKA_LOOK_AGAIN: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// Consultations that wait to be asked, as many as may wait in the engine. At some 50 KiB of context at the most each,

@@ -140,7 +140,7 @@ impl ClientContext for Heard {
 
     fn error(&self, error: KafkaError, reason: &str) {
         if let Some(code) = error.rdkafka_error_code() {
-            self.ears.error(code, reason);
+            self.ears.hear(code, reason);
         }
     }
 }

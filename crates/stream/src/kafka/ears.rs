@@ -44,8 +44,13 @@ impl Ears {
 
     /// An error that concerns the whole client.
     pub(super) fn error(&self, code: RDKafkaErrorCode, reason: &str) {
+        self.noise.warn(&format!("{code:?}"), &self.explain(code, reason).to_string());
+        self.hear(code, reason);
+    }
+
+    /// As [`Ears::error`], of a client that is asked one question and gives what it heard for an answer.
+    pub(super) fn hear(&self, code: RDKafkaErrorCode, reason: &str) {
         let problem = self.explain(code, reason);
-        self.noise.warn(&format!("{code:?}"), &problem.to_string());
         let mut worst = self.worst.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if worst.as_ref().is_none_or(|worst| weight(worst) <= weight(&problem)) {
             *worst = Some(problem);

@@ -52,6 +52,7 @@ use client::Client;
 
 pub use arguments::{DemoArguments, ReplayArguments, UpArguments};
 pub use failure::Failure;
+#[cfg(feature = "kafka")]
 pub use inject::Sent;
 pub use output::{Format, Out, plain};
 
