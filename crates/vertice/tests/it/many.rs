@@ -109,21 +109,28 @@ fn series(server: &Server, name: &str, label: &str) -> Vec<f64> {
 /// stays so for a while.
 fn settled(site: &Site, servers: &[Server]) {
     let label = format!("topic=\"{}\"", site.events);
-    let (mut before, mut same) = (usize::MAX, 0);
-    until("everything is judged", || {
+    let (mut before, mut same, mut stands) = (usize::MAX, 0, String::new());
+    for _ in 0..600 {
         let all = |name: &str, label: &str| -> Vec<f64> {
             servers.iter().flat_map(|server| series(server, name, label)).collect()
         };
         let read = all("vertice_kafka_lag_records", &label);
         let owned: f64 = all("vertice_kafka_shards_owned", "").iter().sum();
         let held: f64 = all("vertice_kafka_hits_held", "").iter().sum();
+        stands = format!("lag {read:?}, {owned} shards, {held} held");
         let still = read.len() == PARTITIONS as usize && read.iter().chain([&held]).all(|v| *v == 0.0);
-        let judged = servers[0].get("/api/v1/status")["lag"].as_u64() == Some(0);
-        let now = servers[0].get("/api/v1/status")["counts"]["detections"].as_u64().unwrap() as usize;
+        let status = servers[0].get("/api/v1/status");
+        stands += &format!(", {} of {} judged", status["judged_to"], status["log_end"]);
+        let judged = status["lag"].as_u64() == Some(0);
+        let now = status["counts"]["detections"].as_u64().unwrap() as usize;
         same = if still && judged && owned == f64::from(PARTITIONS) && now == before { same + 1 } else { 0 };
         before = now;
-        same >= 25
-    });
+        if same >= 15 {
+            return;
+        }
+        pause(100);
+    }
+    panic!("it is not judged: {stands}");
 }
 
 fn detections(server: &Server) -> BTreeMap<String, Value> {

@@ -70,7 +70,11 @@ impl Judging {
             match self.consumer.next(if busy { limits::SENDING_POLL } else { limits::KAFKA_POLL })? {
                 Next::Records(batch) => self.read(&batch),
                 Next::Assigned(held) => self.assigned(held)?,
-                Next::Revoked { held, lost } => self.revoked(&held, lost),
+                Next::Revoked { held, lost } => {
+                    self.revoked(&held, lost);
+                    // They are ours until the next call, and must not be told of, or taken, again.
+                    continue;
+                }
                 Next::End { .. } | Next::Quiet => {}
             }
             let now = self.world.clock.now();

@@ -137,6 +137,8 @@ impl Screening {
                         self.sources.remove(&partition.number);
                         self.parts.metrics.kafka_revoked(&partition.topic, partition.number);
                     }
+                    // They are ours until the next call, and must not be told of again.
+                    continue;
                 }
                 Next::End { held, next } => {
                     self.settle();
