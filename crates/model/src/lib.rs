@@ -51,7 +51,7 @@ pub use ids::{
     SuppressionId, ThreatId,
 };
 pub use opinion::{
-    AskReason, Assessment, Consultation, ConsultationState, Context, Evidence, Moment, Opinion, Posterior, Raised,
+    AskReason, Assessment, Consultation, ConsultationState, Context, Evidence, LeftOut, Moment, Opinion, Posterior, Raised,
     Reply, Scope, Sentence, Similar, Suppression, SuppressionState, SuppressionWish, Triage, Usage,
 };
 pub use response::{
