@@ -25,6 +25,7 @@ use crate::limits;
 
 /// How often predictions were right when incidents were left out, and whether that is better than the baselines.
 #[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
+#[schema(as = ForecastStanding)]
 pub struct Standing {
     /// How many steps of how many incidents were predicted.
     pub steps: u32,
