@@ -19,6 +19,7 @@ pub struct Effect {
 
 /// What the engine can want.
 #[derive(Debug, PartialEq, Serialize)]
+#[expect(clippy::large_enum_variant, reason = "nearly all effects are records; a box for each would cost more")]
 pub enum EffectKind {
     /// This is how things stand now: tell the read model and whoever listens. A record with the id of
     /// an earlier one takes its place.

@@ -109,6 +109,10 @@ pub mod kafka {
     /// answers while the last ones are worked on.
     pub const QUEUED_RECORDS_MIN: usize = 100_000;
 
+    /// How long nothing is asked for when enough is read ahead. librdkafka's own second is longer than what is read
+    /// ahead lasts, so that a consumer which catches up would wait half of its time.
+    pub const FETCH_AGAIN: Duration = Duration::from_millis(5);
+
     /// Largest answer to one fetch, in bytes. With three brokers 24 MiB may arrive above what is read ahead.
     pub const FETCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 

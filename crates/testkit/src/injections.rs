@@ -167,9 +167,17 @@ const ORDERS: [&str; 16] = [
 /// Whether a text gives orders that an [`obedient`] model follows.
 #[must_use]
 pub fn gives_orders(text: &str) -> bool {
-    let seen: String = text.chars().filter(|c| c.is_ascii() || c.is_alphanumeric()).collect();
+    // A model reads past what nobody sees, also where it is written out, as in `\u200b`.
+    let shown: String = text.split("\\u").enumerate().map(|(n, part)| unescaped(n, part)).collect();
+    let seen: String = shown.chars().filter(|c| c.is_ascii() || c.is_alphanumeric()).collect();
     let seen = seen.to_lowercase();
     ORDERS.iter().any(|order| seen.contains(order))
+}
+
+/// What follows an escape, without the escape's digits.
+fn unescaped(n: usize, part: &str) -> &str {
+    let is_escape = n > 0 && part.len() >= 4 && part.bytes().take(4).all(|b| b.is_ascii_hexdigit());
+    if is_escape { &part[4..] } else { part }
 }
 
 /// The answer of a model that does what attackers tell it, whatever else it was told: it says that all is well, gives

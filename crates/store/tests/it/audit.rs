@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 use vertice_engine::{Content, ContentFile, Effect, EffectKind, Input, Record, Stamp};
 use vertice_model::{
-    ContainmentId, EffectId, OrderId, Outcome, Position, Principal, QuestionId, Receipt, RunId, ThreatId, Timestamp,
-    VerdictKind,
+    ConsultationId, ContainmentId, EffectId, OrderId, Outcome, Position, Principal, QuestionId, Receipt, Reply, RunId,
+    Scope, SuppressionId, SuppressionWish, ThreatId, Timestamp, VerdictKind,
 };
 use vertice_store::audit::{
     Anchor, Audit, AuditError, Entry, Line, Tail, Trust, Verified, entries, file_of, public_key, verify,
@@ -226,6 +226,56 @@ fn what_the_world_did_is_entered_and_what_is_evidence_is_not() {
     assert_eq!(entered(&operators), said("observation", "responder", "{\"operators\":[\"192.0.2.1\"]}"));
     assert_eq!(entries(stamp(7), &Input::Tick, &[]), []);
     assert_eq!(entries(stamp(7), &Input::Events(Vec::new()), &[]), []);
+}
+
+/// A consultation as it is published in this state.
+fn consultation(state: serde_json::Value) -> Record {
+    Record::Consultation(record(json!({
+        "consultation_id": ConsultationId::derive("c"), "threat_id": ThreatId::derive("t"), "reason": "severe",
+        "revision": 1, "severity": "high", "evidence": [], "asked_at": at(1), "expires_at": at(601), "state": state,
+        "opinion": null, "model": "m", "closed_at": null,
+        "usage": {"input_tokens": 0, "output_tokens": 0, "cost_micro_usd": 0, "took_ms": 0, "cached": false},
+    })))
+}
+
+/// A suppression as it is published in this state.
+fn suppression(state: serde_json::Value) -> Record {
+    let rate =
+        json!({"mean": 0.5, "lower": 0.1, "upper": 0.9, "false_positives": 0, "confirmed": 0, "of_entity": true});
+    Record::Suppression(record(json!({
+        "suppression_id": SuppressionId::derive("s"), "state": state, "reason": "r", "proposed_by": "ana",
+        "scope": {"rule_id": "rule-low", "on": {"entity_kind": "ip", "entity": ADDRESS}}, "proposed_at": at(1),
+        "false_positive": rate, "would_hide_confirmed": 0, "suppressed": 0, "updated_at": at(1),
+    })))
+}
+
+#[test]
+fn what_models_said_and_what_is_suppressed_is_entered() {
+    let consultation_id = ConsultationId::derive("c");
+    let reply = Reply::Hijacked("it followed an order".into());
+    let opinion = Input::Opinion { consultation: consultation_id, reply, model: "m".into(), usage: Default::default() };
+    let (kind, actor, record) = entered(&opinion);
+    assert_eq!((kind.as_str(), actor.as_str()), ("consultation", "model"));
+    assert!(record.contains("\"came\":\"hijacked\"") && record.contains(&consultation_id.to_string()), "{record}");
+    let wish = SuppressionWish::Remove { reason: "r".into() };
+    let scope = Scope { rule_id: "rule-low".into(), on: None };
+    let (kind, actor, record) = entered(&Input::Suppress { scope, wish, by: by() });
+    assert_eq!((kind.as_str(), actor.as_str()), ("suppression", "ana"));
+    assert!(record.contains("{\"Remove\":{\"reason\":\"r\"}}"), "{record}");
+
+    let told = |record: Record| {
+        let made = entries(stamp(7), &Input::Tick, &[publish(7, 0, record)]);
+        made.into_iter().map(|e| (e.kind.as_str(), e.entities)).next()
+    };
+    let whom = || vec![ADDRESS.to_owned()];
+    assert_eq!(told(consultation(json!({"is": "asked"}))), None, "it is entered once it is closed");
+    for closed in [json!({"is": "answered"}), json!({"is": "refused", "why": "w"}), json!({"is": "expired"})] {
+        assert_eq!(told(consultation(closed)), Some(("consultation", Vec::new())));
+    }
+    assert_eq!(told(suppression(json!({"is": "proposed"}))), Some(("suppression", whom())));
+    let applied = |when| suppression(json!({"is": "applied", "by": "ana", "at": at(when), "until": at(999)}));
+    assert_eq!(told(applied(7)), Some(("suppression", whom())));
+    assert_eq!(told(applied(6)), None, "each time that it counts is no decision");
 }
 
 #[test]

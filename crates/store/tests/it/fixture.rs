@@ -75,6 +75,9 @@ pub fn detection(name: &str, severity: Severity, entity: &str) -> Detection {
         threat_id: Some(ThreatId::derive(entity)),
         timestamp: Timestamp::from_seconds(100),
         accepted_at: Timestamp::from_seconds(101),
+        triage: None,
+        suppressed_by: None,
+        mapped_by: None,
     }
 }
 
@@ -105,6 +108,9 @@ pub fn threat(name: &str, title: &str, state: ThreatState) -> Threat {
         verdict: None,
         absorbed: Default::default(),
         narrative: String::new(),
+        attention: Severity::High,
+        suggested: Default::default(),
+        triage: None,
     }
 }
 

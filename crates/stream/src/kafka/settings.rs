@@ -164,6 +164,7 @@ impl Settings {
             .set("statistics.interval.ms", milliseconds(limits::STATISTICS_EVERY))
             .set("queued.max.messages.kbytes", limits::QUEUED_KBYTES_MAX.to_string())
             .set("queued.min.messages", limits::QUEUED_RECORDS_MIN.to_string())
+            .set("fetch.queue.backoff.ms", milliseconds(limits::FETCH_AGAIN))
             .set("fetch.max.bytes", limits::FETCH_BYTES_MAX.to_string())
             .set("max.partition.fetch.bytes", limits::FETCH_PARTITION_BYTES_MAX.to_string())
             .set("receive.message.max.bytes", limits::RECEIVE_BYTES_MAX.to_string());

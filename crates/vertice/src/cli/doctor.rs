@@ -306,7 +306,7 @@ fn sources(config: &Config) -> Vec<Finding> {
 /// Whether the brokers answer and the topics are there; nothing where none are configured.
 #[cfg(feature = "kafka")]
 fn kafka(config: &Config) -> Vec<Finding> {
-    use vertice_stream::kafka::{Patience, check};
+    use vertice_stream::kafka::{Found, Patience, Problem, Wanted, check};
 
     const ABOUT: &str = "kafka";
     let config = &config.stream.kafka;
@@ -319,20 +319,22 @@ fn kafka(config: &Config) -> Vec<Finding> {
     };
     let once = Patience { looks: 1, ..Patience::default() };
     // The doctor changes nothing.
-    let wanted = crate::kafka::wanted(config)
-        .into_iter()
-        .map(|wanted| vertice_stream::kafka::Wanted { create: false, ..wanted });
-    let look = |wanted: vertice_stream::kafka::Wanted| match check(&settings, &[wanted], once) {
-        Ok(found) => Ok(found.first().map(|f| format!("{} has {} partitions", f.topic, f.partitions))),
-        Err(problem) => Err(problem.to_string()),
-    };
+    let wanted = crate::kafka::wanted(config).into_iter().map(|wanted| Wanted { create: false, ..wanted });
     let mut found: Vec<Finding> = Vec::new();
-    for looked in wanted.map(look) {
-        match looked {
-            Ok(what) => found.extend(what.map(|what| Finding::ok(ABOUT, what))),
-            // One broker that is away is told once, and not for each topic.
-            Err(what) if found.iter().any(|f| f.what == what) => {}
-            Err(what) => found.push(Finding::fail(ABOUT, what, "correct [stream.kafka], or what it names")),
+    for topic in wanted {
+        match check(&settings, &[topic], once) {
+            Ok(there) => {
+                let told = |f: &Found| Finding::ok(ABOUT, format!("{} has {} partitions", f.topic, f.partitions));
+                found.extend(there.iter().map(told));
+            }
+            Err(problem) => {
+                let is_of_all = !matches!(problem, Problem::MissingTopic { .. });
+                found.push(Finding::fail(ABOUT, problem.to_string(), "correct [stream.kafka], or what it names"));
+                // What is wrong with the brokers is told once, and not for each topic.
+                if is_of_all {
+                    break;
+                }
+            }
         }
     }
     found

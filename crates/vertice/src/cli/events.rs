@@ -30,7 +30,7 @@ pub enum Verb {
         position: u64,
     },
     /// Send one event, a file of them or a scenario, to the server or to Kafka
-    Inject(inject::Arguments),
+    Inject(Box<inject::Arguments>),
     /// Follow what happens: the live stream of the server, or a topic of Kafka
     Tail(tail::Arguments),
 }

@@ -88,6 +88,9 @@ fn object(text: &str) -> Result<Map<String, Value>, String> {
     serde_json::from_str(text).map_err(|e| format!("it is no JSON object: {e}"))
 }
 
+/// Where lines are sent.
+type To<'a> = Box<dyn FnMut(&[String]) -> Result<Sent> + 'a>;
+
 /// What was made of all that was sent.
 #[derive(Default)]
 pub struct Sent {
@@ -105,7 +108,7 @@ pub fn run(
     now: Timestamp,
     out: &mut Out,
 ) -> Result<()> {
-    let mut to: Box<dyn FnMut(&[String]) -> Result<Sent>> = match arguments.kafka {
+    let mut to: To<'_> = match arguments.kafka {
         true => to_kafka(&config()?)?,
         false => Box::new(|lines| to_server(client, lines)),
     };
@@ -249,13 +252,13 @@ fn to_server(client: &Client, lines: &[String]) -> Result<Sent> {
 }
 
 #[cfg(feature = "kafka")]
-fn to_kafka(config: &Config) -> Result<Box<dyn FnMut(&[String]) -> Result<Sent>>> {
+fn to_kafka(config: &Config) -> Result<To<'static>> {
     let mut sender = crate::kafka::Sender::new(config)?;
     Ok(Box::new(move |lines| sender.send(lines)))
 }
 
 #[cfg(not(feature = "kafka"))]
-fn to_kafka(_: &Config) -> Result<Box<dyn FnMut(&[String]) -> Result<Sent>>> {
+fn to_kafka(_: &Config) -> Result<To<'static>> {
     Err(Failure::Usage("this program was built without the feature kafka".to_owned()).into())
 }
 

@@ -62,7 +62,7 @@ pub struct Intake {
     writing: Option<(Work, Submitted)>,
     /// What is kept and not committed yet, in order.
     kept: VecDeque<Kept>,
-    /// How long to wait before writing is tried again; partitions are paused meanwhile.
+    /// How long there is yet to wait before writing is tried again; partitions are paused meanwhile.
     blocked: Option<Duration>,
 }
 
@@ -111,7 +111,7 @@ impl Intake {
     pub fn run(mut self) -> Result<Result<(), Problem>> {
         while !self.parts.rim.stop.is_cancelled() {
             let wait = match (self.blocked, self.writing.is_some()) {
-                (Some(pause), _) => pause.min(limits::KAFKA_POLL),
+                (Some(left), _) => left.min(limits::KAFKA_POLL),
                 (None, true) => Duration::ZERO,
                 (None, false) => limits::KAFKA_POLL,
             };
@@ -119,6 +119,9 @@ impl Intake {
                 Ok(next) => next,
                 Err(problem) => return self.settle().map(|()| Err(problem)),
             };
+            if let (Some(left), Next::Quiet) = (&mut self.blocked, &next) {
+                *left = left.saturating_sub(wait);
+            }
             let looked = self.handle(next).and_then(|look| self.write().map(|()| look));
             match looked {
                 Ok(true) => self.look_around(),
@@ -224,7 +227,7 @@ impl Intake {
 
     /// Hands the first of what waits to the log, its dead letters before it.
     fn write(&mut self) -> Result<(), Ended> {
-        if self.writing.is_some() {
+        if self.writing.is_some() || self.blocked.is_some_and(|left| !left.is_zero()) {
             return Ok(());
         }
         let Some(mut work) = self.work.pop_front() else { return Ok(()) };

@@ -53,9 +53,9 @@ pub struct Parts {
 /// # Errors
 /// When a setting or a secret can not be used.
 pub fn start(parts: Parts) -> Result<JoinHandle<Result<()>>> {
-    let mut settings = settings(&parts.config)?;
-    settings.further.push(("group.instance.id".to_owned(), member(&parts.rim.store)?));
-    Ok(tokio::spawn(run(parts, settings)))
+    let settings = settings(&parts.config)?;
+    let member = member(&parts.rim.store)?;
+    Ok(tokio::spawn(run(parts, settings, member)))
 }
 
 /// What the group knows this store by. It is the same after a restart, so that the group gives back the partitions of
@@ -74,7 +74,7 @@ fn member(store: &Store) -> Result<String> {
     Ok(name)
 }
 
-async fn run(parts: Parts, settings: Settings) -> Result<()> {
+async fn run(parts: Parts, settings: Settings, member: String) -> Result<()> {
     let place = parts.rim.announce(format!("kafka://{}", settings.brokers), "kafka");
     if !find(&parts, &settings, place).await? {
         return Ok(());
@@ -92,8 +92,10 @@ async fn run(parts: Parts, settings: Settings) -> Result<()> {
         stop: parts.stop_publishing.clone(),
     };
     let mut outlet = tokio::spawn(outlet.run());
+    let mut consumer = settings.clone();
+    consumer.further.push(("group.instance.id".to_owned(), member));
     tokio::select! {
-        taken = take_in(&parts, &settings, place, &publisher, &reached) => taken?,
+        taken = take_in(&parts, &consumer, place, &publisher, &reached) => taken?,
         // Before it is told to, it ends only because it failed.
         ended = &mut outlet => return ended.context("publishing to Kafka")?,
     }
@@ -165,11 +167,19 @@ async fn find(parts: &Parts, settings: &Settings, place: usize) -> Result<bool> 
             return Err(anyhow!("{problem} (looked for {looks} times; without [stream.kafka] Vertice starts alone)"));
         }
         parts.rim.says(place, &problem.to_string());
-        if told.as_ref() != Some(&problem) {
+        if !told.as_ref().is_some_and(|told| is_same(told, &problem)) {
             tracing::warn!("{problem}");
             told = Some(problem);
         }
         rest(&parts.rim.stop, limits::KAFKA_LOOK_AGAIN).await;
+    }
+}
+
+/// Whether two problems are one, whatever they say of how long it took.
+fn is_same(one: &Problem, other: &Problem) -> bool {
+    match (one, other) {
+        (Problem::MissingTopic { topic, .. }, Problem::MissingTopic { topic: another, .. }) => topic == another,
+        (one, other) => std::mem::discriminant(one) == std::mem::discriminant(other),
     }
 }
 

@@ -116,7 +116,9 @@ impl Outlet {
                 }
                 Err(error @ (PublishError::Refused { .. } | PublishError::NotDelivered { .. })) => error,
             };
-            if told.as_ref() != Some(&error) {
+            let is_new =
+                told.as_ref().is_none_or(|told| std::mem::discriminant(told) != std::mem::discriminant(&error));
+            if is_new {
                 tracing::warn!("{error}; it is sent again until it is taken");
                 told = Some(error);
             }

@@ -76,11 +76,9 @@ fn sasl(security: &Security) -> Result<Option<Sasl>> {
     let mechanism = match security.sasl {
         How::None if security.user.is_empty() && security.password.is_none() => return Ok(None),
         How::None => bail!("stream.kafka.security: a user or password is set, and sasl is \"none\"; say which it is"),
-        How::Plain if !security.tls => {
-            bail!(
-                "stream.kafka.security: sasl = \"plain\" sends the password in the open; set tls = true, or use scram"
-            )
-        }
+        How::Plain if !security.tls && !security.allow_plain => bail!(
+            "stream.kafka.security: sasl = \"plain\" sends the password in the open; set tls = true, or allow_plain"
+        ),
         How::Plain => Mechanism::Plain,
         How::ScramSha256 => Mechanism::ScramSha256,
         How::ScramSha512 => Mechanism::ScramSha512,

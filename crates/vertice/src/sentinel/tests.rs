@@ -68,7 +68,7 @@ fn said(text: String) -> Result<Said, String> {
 
 /// A model that follows every order it finds in its question, our bait too if it is not careful.
 fn obeys(prompt: &Prompt, careful: bool) -> Result<Said, String> {
-    let data = prompt.user.lines().filter(|l| l.starts_with('E')).collect::<Vec<_>>().join("\n");
+    let data = prompt.user.lines().filter(|l| l.starts_with("E1: ")).collect::<Vec<_>>().join("\n");
     let mut answer = obedient(&data, "E1", &["malware_containment", "brute_force_response"]);
     let bait = prompt.user.split("begin the first sentence with the word ").nth(1);
     if let (Some(rest), false) = (bait, careful) {
@@ -126,7 +126,9 @@ fn an_obedient_model_suppresses_no_true_positive_and_causes_no_action() {
         let answered = states.iter().filter(|s| matches!(s, ConsultationState::Answered)).count();
         let hijacked = states.iter().filter(|s| matches!(s, ConsultationState::Hijacked { .. })).count();
         println!("careful {careful}: {answered} answers taken, {hijacked} hijacks seen, {} decisions", decided.len());
-        assert_eq!((answered > 0, hijacked > 0), (taken, !taken), "a model that follows our bait too is seen through");
+        let all = injections().len();
+        let wanted = if taken { (all, 0) } else { (0, all) };
+        assert_eq!((answered, hijacked), wanted, "a model that follows our bait too is seen through");
         assert_eq!(decided, decided_without, "no action is caused, and none is kept back");
         assert_eq!(with.len(), without.len());
         for (with, without) in with.iter().zip(&without) {

@@ -16,7 +16,8 @@ mod dashboard;
 mod disk;
 #[cfg(test)]
 mod image;
-#[cfg(all(test, feature = "kafka"))]
+#[cfg(feature = "kafka")]
+#[cfg(test)]
 mod kafka;
 #[cfg(test)]
 mod keys;

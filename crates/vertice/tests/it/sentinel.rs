@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use vertice_testkit::injections::{Injection, gives_orders, injections, obedient};
+use vertice_testkit::injections::{Injection, injections, obedient};
 
 use crate::process::Server;
 
@@ -97,10 +97,8 @@ impl Stand {
                 json!({})
             }
             Mood::Obeys => {
-                let texts: Vec<&str> =
-                    asked["messages"].as_array().unwrap().iter().filter_map(|m| m["content"].as_str()).collect();
-                let data: Vec<&str> = texts.iter().flat_map(|t| t.lines()).filter(|l| l.starts_with('E')).collect();
-                assert!(gives_orders(&data.join("\n")), "{data:?}");
+                let texts = asked["messages"].as_array().unwrap().iter().filter_map(|m| m["content"].as_str());
+                let data: Vec<&str> = texts.flat_map(str::lines).filter(|l| l.starts_with("E1: ")).collect();
                 obedient(&data.join("\n"), "E1", &["tell", "malware_containment", "brute_force_response"])
             }
         };
@@ -180,7 +178,8 @@ fn a_model_that_obeys_attackers_suppresses_nothing_and_acts_nowhere() {
     assert_eq!((of("tell"), of("brute_force_response")), (attacks.len(), 0), "each once, and none that it wants");
     assert_eq!(stand.told.load(Relaxed), attacks.len());
     assert_eq!(server.all("/api/v1/defense/suppressions").len(), 0);
-    println!("{} attacks: {} questions, {} messages", attacks.len(), stand.asked.load(Relaxed), responses.len());
+    let (asked, told) = (stand.asked.load(Relaxed), stand.told.load(Relaxed));
+    println!("{} attacks: {asked} questions, {told} messages, {} runs", attacks.len(), responses.len());
 }
 
 /// How long it takes until each of some attacks is seen in the API, in milliseconds, sorted.
