@@ -213,10 +213,16 @@ mod tests {
     #[test]
     fn a_directory_is_read_in_order_and_without_its_cases() {
         let dir = tempfile::tempdir().unwrap();
-        for path in
-            ["rules/b.yml", "rules/a/z.yaml", "rules/cases/b.yml", "rules/README.md", "mappings/m.yml", "other/o.yml",
-            "intel/attack.txt", "intel/our_commands.txt"]
-        {
+        for path in [
+            "rules/b.yml",
+            "rules/a/z.yaml",
+            "rules/cases/b.yml",
+            "rules/README.md",
+            "mappings/m.yml",
+            "other/o.yml",
+            "intel/attack.txt",
+            "intel/our_commands.txt",
+        ] {
             let path = dir.path().join(path);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::File::create(path).unwrap();
@@ -225,7 +231,15 @@ mod tests {
         let files = gather(&[dir.path().to_owned()], &[]).unwrap();
         let names: Vec<_> =
             files[built_in..].iter().map(|f| f.path.replace(&format!("{}", dir.path().display()), "")).collect();
-        assert_eq!(names, ["rules:/rules/a/z.yaml", "rules:/rules/b.yml", "mappings:/mappings/m.yml", "intel:/intel/our_commands.txt"]);
+        assert_eq!(
+            names,
+            [
+                "rules:/rules/a/z.yaml",
+                "rules:/rules/b.yml",
+                "mappings:/mappings/m.yml",
+                "intel:/intel/our_commands.txt"
+            ]
+        );
     }
 
     #[test]

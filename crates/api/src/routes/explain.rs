@@ -8,9 +8,7 @@ use axum::response::Response;
 use serde::Serialize;
 use vertice_engine::Content;
 use vertice_intel::{Intent, narrative};
-use vertice_model::{
-    Consultation, Containment, Detection, Position, Question, Run, Sentence, Threat, ThreatId, Value,
-};
+use vertice_model::{Consultation, Containment, Detection, Position, Question, Run, Sentence, Threat, ThreatId, Value};
 use vertice_store::{Filter, FindError, Page, RecordKind, Store, StoredRecord};
 
 use super::events::LoggedEvent;

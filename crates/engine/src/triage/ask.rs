@@ -10,8 +10,8 @@ use vertice_model::{
     Opinion, Posterior, Reply, Severity, Tactic, Threat, ThreatId, ThreatState, Timestamp, Usage,
 };
 
-use super::{clean, evidence};
 use super::standing::Standings;
+use super::{clean, evidence};
 use crate::limits;
 
 /// A question to a language model: what is asked about, and what is told of it.

@@ -120,10 +120,8 @@ mod tests {
             ("", "E1", "empty"),
         ] {
             let sentence = |text: &str, cite: &str| Sentence { text: text.into(), cites: vec![cite.into()] };
-            let opinion = Opinion {
-                sentences: vec![sentence(text, cites), sentence("So it is.", "E1")],
-                ..Opinion::default()
-            };
+            let opinion =
+                Opinion { sentences: vec![sentence(text, cites), sentence("So it is.", "E1")], ..Opinion::default() };
             let (kept, left_out) = kept(opinion, &told()).unwrap();
             let whys: Vec<_> = left_out.iter().map(|l| l.why.as_str()).collect();
             match wanted {

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use vertice_intel::limits;
 use vertice_intel::narrative::{ClaimKind, Exhibit, Fault, Sentence, check, exhibits, narrate, quotable, sentences};
 use vertice_model::{
-    Confidence, Detection, DetectionId, Entity, EventId, Matched, Position, Raised, RuleSeen, Severity, Tactic, Technique,
-    TechniqueSeen, Threat, ThreatId, ThreatState, Timestamp,
+    Confidence, Detection, DetectionId, Entity, EventId, Matched, Position, Raised, RuleSeen, Severity, Tactic,
+    Technique, TechniqueSeen, Threat, ThreatId, ThreatState, Timestamp,
 };
 use vertice_testkit::{Random, long};
 

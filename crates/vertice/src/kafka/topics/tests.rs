@@ -1,8 +1,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use vertice_model::{
-    Confidence, DetectionId, EventId, Matched, Position, Raised, RuleSeen, RunId, Severity, StepState, Tactic, TechniqueSeen,
-    ThreatState,
+    Confidence, DetectionId, EventId, Matched, Position, Raised, RuleSeen, RunId, Severity, StepState, Tactic,
+    TechniqueSeen, ThreatState,
 };
 
 use super::*;
