@@ -10,7 +10,7 @@ const TABLE: &str = include_str!("../../../../content/intel/commands.txt");
 
 /// A playbook that waits for a technique.
 const ON_DUMPING: &str = "name: On dumping\nversion: '1'\ndescription: d\ntrigger: {condition: technique == T1003}\n\
-    actions: [{id: a, type: notification, parameters: {channel: team, message: m}, success_criteria: [message_delivered]}]\n\
+    actions: [{id: a, type: notification, parameters: {channel: slack, message: m}, success_criteria: [message_delivered]}]\n\
     rollback: {enabled: false, conditions: []}\n";
 
 fn file(path: &str, text: &str) -> ContentFile {
