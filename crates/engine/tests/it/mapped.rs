@@ -9,7 +9,7 @@ const MAPPING: &str = include_str!("../../../../content/mappings/vertice.yml");
 const TABLE: &str = include_str!("../../../../content/intel/commands.txt");
 
 /// A playbook that waits for a technique.
-const ON_DUMPING: &str = "name: On dumping\nversion: '1'\ndescription: d\ntrigger: {condition: technique == T1003}\n\
+const ON_DUMPING: &str = "name: On dumping\nversion: '1'\ndescription: d\ntrigger: {condition: technique == T1003, severity_threshold: medium, confidence_threshold: 0.5}\n\
     actions: [{id: a, type: notification, parameters: {channel: slack, message: m}, success_criteria: [message_delivered]}]\n\
     rollback: {enabled: false, conditions: []}\n";
 
