@@ -33,6 +33,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use vertice_engine::{Content, ContentError};
+use vertice_intel::Intent;
 use vertice_model::{RawEvent, Timestamp};
 use vertice_store::{Clock, Store, SubmitError};
 
@@ -52,6 +53,8 @@ pub struct Api {
     pub store: Store,
     /// The content in force; changes when the binary changes it.
     pub content: watch::Receiver<Arc<Content>>,
+    /// What is known of attackers.
+    pub intent: Arc<Intent>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// Who may do what.

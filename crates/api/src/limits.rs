@@ -200,3 +200,7 @@ pub const SUPPRESSION_DAYS: u64 = vertice_engine::limits::SUPPRESSION_S / 86_400
 /// … and the fewest and the most that may be said.
 pub const SUPPRESSION_DAYS_RANGE: std::ops::RangeInclusive<u64> =
     1..=*vertice_engine::limits::SUPPRESSION_S_RANGE.end() / 86_400;
+
+/// Most techniques that are predicted of a threat. The figures of the evaluation are of the first five; what comes
+/// behind them was hardly ever right.
+pub const PREDICTIONS_MAX: usize = 5;

@@ -14,7 +14,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use vertice_engine::Forgotten;
 use vertice_engine::decide::verb::Verb;
-use vertice_model::{ConsultationState, Severity, Stage};
+use vertice_model::{Consultation, ConsultationState, Severity, Stage};
 use vertice_store::Store;
 
 use crate::limits;
@@ -64,6 +64,7 @@ pub struct Metrics {
     unreadable: Counter,
     forgotten: Family<Label, Counter>,
     consultations: Counters,
+    sentences_left_out: Counter,
     hijacks: Counter,
     step_duration: Histogram,
     requests: Counters,
@@ -100,6 +101,7 @@ impl Metrics {
             unreadable: Counter::default(),
             forgotten: Family::default(),
             consultations: Counters::default(),
+            sentences_left_out: Counter::default(),
             hijacks: Counter::default(),
             step_duration: Histogram::new(limits::LATENCY_BUCKETS_S),
             requests: Counters::default(),
@@ -232,6 +234,11 @@ impl Metrics {
             self.consultations.family.clone(),
         );
         r.register(
+            "vertice_sentinel_sentences_refused",
+            "Sentences of language models that are not shown, for they say what is not in the evidence they cite",
+            self.sentences_left_out.clone(),
+        );
+        r.register(
             "vertice_sentinel_hijacks",
             "Answers of language models that followed what attackers wrote (ATLAS AML.T0051); nothing of them is taken",
             self.hijacks.clone(),
@@ -287,9 +294,10 @@ impl Metrics {
     }
 
     /// A language model is asked, or was, and this became of it.
-    pub fn consultation(&self, state: &ConsultationState) {
-        self.consultations.add("state", state.as_str(), 1);
-        if matches!(state, ConsultationState::Hijacked { .. }) {
+    pub fn consultation(&self, consultation: &Consultation) {
+        self.consultations.add("state", consultation.state.as_str(), 1);
+        self.sentences_left_out.inc_by(consultation.left_out.len() as u64);
+        if matches!(consultation.state, ConsultationState::Hijacked { .. }) {
             self.hijacks.inc();
         }
     }

@@ -5,13 +5,14 @@ use std::sync::OnceLock;
 use serde::{Deserialize, Serialize};
 
 use crate::decide::{Playbooks, Policy};
-use crate::detect::Rules;
+use crate::detect::{Rules, Tables};
 use crate::normalize::Mappings;
 use crate::route::Routes;
 
 /// One file of content. How its path begins decides what it is: `rules/…` of what is built in and
-/// `rules:PATH` of what lies elsewhere is a rule; `mappings`, `playbooks` and `pipelines` (Sigma's, which fit
-/// the rules that lie elsewhere to our events) likewise, and one `policy` in JSON.
+/// `rules:PATH` of what lies elsewhere is a rule; `mappings`, `playbooks`, `pipelines` (Sigma's, which fit
+/// the rules that lie elsewhere to our events) and `intel` (tables of commands and their techniques) likewise, and one
+/// `policy` in JSON.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct ContentFile {
     /// Where it was read from, as a person would name it, such as `rules/auth/ssh_guessing.yml`.
@@ -109,7 +110,8 @@ fn compile(files: &[ContentFile]) -> Compiled {
     };
     let mut refused = Vec::new();
     let mappings = Mappings::compile(&below("mappings"), &mut refused);
-    let rules = Rules::compile(&below("rules"), &below("pipelines"), &mut refused);
+    let tables = Tables::compile(&below("intel"), &mut refused);
+    let rules = Rules::compile(&below("rules"), &below("pipelines"), &mut refused).mapped_by(tables);
     let playbooks = Playbooks::compile(&below("playbooks"), &mut refused);
     let policy = policy(&below("policy"), &mut refused);
     for error in &mut refused {

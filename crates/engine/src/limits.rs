@@ -229,7 +229,19 @@ pub const SUPPRESSION_S_RANGE: std::ops::RangeInclusive<u64> = 3_600..=90 * 24 *
 /// Most suppressions that are proposed or in force: more can not be looked over by a person once a month.
 pub const SUPPRESSIONS_MAX: usize = 1_000;
 
-/// Most consultations that wait for an answer. At some 30 KiB of context each in the rim, 30 MiB.
+/// Most rules of all tables that suggest techniques; the shipped one has some 350. At some 0.5 µs each for a short
+/// command, 2 ms for a detection that none of its rule's tags describe.
+pub const MAPPER_RULES_MAX: usize = 4_096;
+
+/// Most characters of an event's text that techniques are suggested from. What a command does stands at its beginning;
+/// an encoded script behind it would only cost.
+pub const MAPPED_CHARS_MAX: usize = 4_096;
+
+/// Most techniques that are suggested for a detection; a person reads no longer list of guesses.
+pub const MAPPED_TECHNIQUES_MAX: usize = 8;
+
+/// Most consultations that wait for an answer. At some 30 KiB of context each, 30 MiB in the rim and
+/// as much here, where answers are checked against it.
 pub const CONSULTATIONS_WAITING_MAX: usize = 1_000;
 
 /// Seconds after which an answer comes too late: a slow model on the machine's own cores takes two minutes for one, and

@@ -24,7 +24,8 @@ use crate::facts::{FactError, Facts, each_line, parent};
 use crate::limits;
 
 /// How often predictions were right when incidents were left out, and whether that is better than the baselines.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
+#[schema(as = ForecastStanding)]
 pub struct Standing {
     /// How many steps of how many incidents were predicted.
     pub steps: u32,
@@ -40,8 +41,28 @@ pub struct Standing {
     pub beats_baselines: bool,
 }
 
+impl Standing {
+    /// A sentence with its counts.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let of_100 = |share: f64| (share * 100.0).round();
+        let better = if self.beats_baselines { "better than" } else { "not surely better than" };
+        format!(
+            "the technique that came next was among the first five in {} of 100 recorded steps ({} to {}; {} steps of {} \
+             incidents), {better} the {} of the best simple guess ({})",
+            of_100(self.top5[0]),
+            of_100(self.top5[1]),
+            of_100(self.top5[2]),
+            self.steps,
+            self.flows,
+            of_100(self.baseline_top5[0]),
+            self.baseline
+        )
+    }
+}
+
 /// Why a technique is predicted: counts, for a person to weigh.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub enum Basis {
     /// It is written down as what tends to follow a seen technique.
@@ -96,7 +117,7 @@ impl Basis {
 }
 
 /// A technique that may come next.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct Prediction {
     /// Which; always a parent technique.
     pub technique: Technique,
@@ -109,7 +130,7 @@ pub struct Prediction {
 }
 
 /// What may come next, likeliest first.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct Forecast {
     /// At most as many as asked for; none where nothing known was seen.
     pub predictions: Vec<Prediction>,

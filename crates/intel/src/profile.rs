@@ -17,7 +17,7 @@ use crate::limits;
 use crate::mapper::words;
 
 /// A known actor or piece of software that shares techniques.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct Resemblance {
     /// The ATT&CK id, such as `G0016`.
     pub id: String,
@@ -32,7 +32,7 @@ pub struct Resemblance {
 }
 
 /// What such attackers were after.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Objective {
     /// Data is taken: the tactic exfiltration.
@@ -48,7 +48,7 @@ pub enum Objective {
 }
 
 /// An objective, and in how many similar actors it was seen.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct ObjectiveSeen {
     /// Which.
     pub objective: Objective,
@@ -61,7 +61,7 @@ pub struct ObjectiveSeen {
 }
 
 /// How skilled, as a rule of thumb.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Skill {
     /// Fewer than three known techniques were seen.
@@ -75,7 +75,7 @@ pub enum Skill {
 }
 
 /// A profile with its counts.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct Profile {
     /// Groups and campaigns that share most, at most [`limits::PROFILE_NAMES_MAX`].
     pub resembles: Vec<Resemblance>,

@@ -32,7 +32,8 @@ pub struct Detection {
     pub confidence: Confidence,
     /// How bad it is if true.
     pub severity: Severity,
-    /// ATT&CK techniques, as the rule names them.
+    /// ATT&CK techniques, as the rule names them; where it names none and `mapped_by` is set, those that its words
+    /// suggest.
     pub mitre_techniques: Vec<Technique>,
     /// ATT&CK tactics, as the rule names them.
     pub mitre_tactics: Vec<Tactic>,
@@ -56,9 +57,17 @@ pub struct Detection {
     /// The suppression that kept it from opening a threat, if one did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suppressed_by: Option<SuppressionId>,
-    /// Who named its techniques, if not the rule: `mapper`.
+    /// Who named its techniques, if not the rule: `mapper`. Then they are suggestions, and no part of its threat.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mapped_by: Option<String>,
+}
+
+impl Detection {
+    /// The techniques that the rule itself names: all that may be reasoned from. None where others named them.
+    #[must_use]
+    pub fn tagged(&self) -> &[Technique] {
+        if self.mapped_by.is_some() { &[] } else { &self.mitre_techniques }
+    }
 }
 
 /// One condition of a rule that held, and the value it held of.

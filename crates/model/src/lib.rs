@@ -51,8 +51,8 @@ pub use ids::{
     SuppressionId, ThreatId,
 };
 pub use opinion::{
-    AskReason, Assessment, Consultation, ConsultationState, Context, Evidence, Moment, Opinion, Posterior, Raised,
-    Reply, Scope, Sentence, Similar, Suppression, SuppressionState, SuppressionWish, Triage, Usage,
+    AskReason, Assessment, Consultation, ConsultationState, Context, Evidence, LeftOut, Moment, Opinion, Posterior,
+    Raised, Reply, Scope, Sentence, Similar, Suppression, SuppressionState, SuppressionWish, Triage, Usage,
 };
 pub use response::{
     Containment, ContainmentState, Hold, OnTimeout, Question, QuestionState, Run, RunState, Stage, Step, StepState,

@@ -33,6 +33,9 @@ pub struct Consultation {
     pub state: ConsultationState,
     /// The answer, cleaned, if it was taken.
     pub opinion: Option<Opinion>,
+    /// Sentences of the answer that were left out of the opinion, for they say what is not in the evidence they cite.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<LeftOut>,
     /// Which model answered, as the configuration names it; empty until one did.
     pub model: String,
     /// What the answer took.
@@ -74,6 +77,15 @@ pub struct Evidence {
     pub detection_id: DetectionId,
     /// Where its event stands in the log.
     pub position: Position,
+}
+
+/// A sentence of an answer that is not shown, and why.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, utoipa::ToSchema)]
+pub struct LeftOut {
+    /// Which of the answer's sentences, from 1.
+    pub sentence: u32,
+    /// What of it is not in the evidence that it cites, in words.
+    pub why: String,
 }
 
 /// What became of a consultation.

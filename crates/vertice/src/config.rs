@@ -334,10 +334,7 @@ mod tests {
             ),
             ("[sources]\nlocal = \"yes\"", "line 2: local of [sources] is a boolean, not a string"),
             ("[server\n", "line 1"),
-            (
-                "[stream.kafka]\nbroker = []\n",
-                "line 2: [stream.kafka] has no key broker; it has brokers, client_id",
-            ),
+            ("[stream.kafka]\nbroker = []\n", "line 2: [stream.kafka] has no key broker; it has brokers, client_id"),
             ("[response]\n[response.firewal_rule]\n", "line 2: [response] has no key firewal_rule; it has"),
             ("[response.firewall_rule]\nenable = true\n", "line 2: [response.firewall_rule] has no key enable; it has"),
             (

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::{Context as _, Result, bail};
 use include_dir::{Dir, DirEntry, include_dir};
 use vertice_engine::{Content, ContentFile};
+use vertice_intel::{Facts, Intent};
 
 use crate::config::ContentDirs;
 use crate::limits;
@@ -14,7 +15,7 @@ use crate::limits;
 static BUILT_IN: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../content");
 
 /// What the engine calls each kind of content, and the folder it lies in.
-const KINDS: [&str; 4] = ["rules", "mappings", "playbooks", "pipelines"];
+const KINDS: [&str; 5] = ["rules", "mappings", "playbooks", "pipelines", "intel"];
 
 /// The built-in content and that of the directories. Files are ordered by path, so that the same
 /// directories always give the same content.
@@ -39,6 +40,17 @@ pub fn gather(dirs: &[PathBuf], rules: &[PathBuf]) -> Result<Vec<ContentFile>> {
         bail!("{} content files are more than the {} that are read", files.len(), limits::CONTENT_FILES_MAX);
     }
     Ok(files)
+}
+
+/// What is known of attackers; built in, for it is told to people and decides nothing.
+///
+/// # Errors
+/// When it is not built in as it should be.
+pub fn intent() -> Result<Intent> {
+    let text = |path: &str| built_in_file(path).with_context(|| format!("{path} is not built in"));
+    let (attack, flows) = (text("intel/attack.txt")?, text("intel/flows.txt")?);
+    let facts = Facts::parse(attack, flows, text("intel/progression.txt")?)?;
+    Ok(Intent::new(facts, text("models/intent.txt")?)?)
 }
 
 /// The files of one kind below a directory, or one file, and nothing that is built in.
@@ -89,7 +101,7 @@ pub fn nothing_in(dirs: &[PathBuf], rules: &[PathBuf], files: &[ContentFile]) ->
         let empty = dirs.iter().filter(|dir| !read(dir));
         empty.map(|dir| format!("{}: nothing is read there: {wanted}", dir.display())).collect()
     };
-    let mut told = of(dirs, "it has no .yml file in rules/, mappings/ or playbooks/");
+    let mut told = of(dirs, "it has no .yml file in rules/, mappings/ or playbooks/, and no intel/commands.txt");
     told.extend(of(rules, "it has no rule, a file that ends with .yml or .yaml"));
     told
 }
@@ -99,13 +111,13 @@ pub fn nothing_in(dirs: &[PathBuf], rules: &[PathBuf], files: &[ContentFile]) ->
 pub fn look(dirs: &ContentDirs) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new();
     for dir in &dirs.dirs {
-        KINDS.iter().for_each(|kind| look_below(&dir.join(kind), &mut hasher));
+        KINDS.iter().for_each(|kind| look_below(kind, &dir.join(kind), &mut hasher));
     }
-    dirs.rules.iter().for_each(|dir| look_below(dir, &mut hasher));
+    dirs.rules.iter().for_each(|dir| look_below("rules", dir, &mut hasher));
     *hasher.finalize().as_bytes()
 }
 
-fn look_below(path: &Path, hasher: &mut blake3::Hasher) {
+fn look_below(kind: &str, path: &Path, hasher: &mut blake3::Hasher) {
     let mut note = |text: String| {
         hasher.update(&(text.len() as u64).to_le_bytes());
         hasher.update(text.as_bytes());
@@ -122,8 +134,8 @@ fn look_below(path: &Path, hasher: &mut blake3::Hasher) {
         Ok(entries) => {
             let mut below: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
             below.sort();
-            below.retain(|path| if path.is_dir() { !path.ends_with("cases") } else { is_content(path) });
-            below.iter().for_each(|path| look_below(path, hasher));
+            below.retain(|path| if path.is_dir() { !path.ends_with("cases") } else { is_content(kind, path) });
+            below.iter().for_each(|path| look_below(kind, path, hasher));
         }
     }
 }
@@ -138,14 +150,13 @@ fn built_in(dir: &Dir<'_>, files: &mut Vec<ContentFile>) {
         match entry {
             DirEntry::Dir(below) if below.path().ends_with("cases") => {}
             DirEntry::Dir(below) => built_in(below, files),
-            DirEntry::File(file) if is_content(file.path()) => {
+            DirEntry::File(file) => {
                 let path = file.path().to_string_lossy().into_owned();
-                if KINDS.iter().any(|kind| path.starts_with(kind)) {
+                if KINDS.iter().any(|kind| path.starts_with(kind) && is_content(kind, file.path())) {
                     let text = file.contents_utf8().expect("a test reads every built-in file").to_owned();
                     files.push(ContentFile { path, text });
                 }
             }
-            DirEntry::File(_) => {}
         }
     }
 }
@@ -165,7 +176,7 @@ fn from_directory(kind: &str, dir: &Path, files: &mut Vec<ContentFile>) -> Resul
             if !path.ends_with("cases") {
                 from_directory(kind, &path, files)?;
             }
-        } else if is_content(&path) {
+        } else if is_content(kind, &path) {
             from_file(kind, &path, files)?;
         }
     }
@@ -187,8 +198,12 @@ fn from_file(kind: &str, path: &Path, files: &mut Vec<ContentFile>) -> Result<()
     Ok(())
 }
 
-fn is_content(path: &Path) -> bool {
-    path.extension().is_some_and(|e| e == "yml" || e == "yaml")
+/// Rules and the like are YAML; of `intel` the tables of commands are content, and no other facts.
+fn is_content(kind: &str, path: &Path) -> bool {
+    match kind {
+        "intel" => path.file_name().is_some_and(|name| name.to_string_lossy().ends_with("commands.txt")),
+        _ => path.extension().is_some_and(|e| e == "yml" || e == "yaml"),
+    }
 }
 
 #[cfg(test)]
@@ -198,9 +213,16 @@ mod tests {
     #[test]
     fn a_directory_is_read_in_order_and_without_its_cases() {
         let dir = tempfile::tempdir().unwrap();
-        for path in
-            ["rules/b.yml", "rules/a/z.yaml", "rules/cases/b.yml", "rules/README.md", "mappings/m.yml", "other/o.yml"]
-        {
+        for path in [
+            "rules/b.yml",
+            "rules/a/z.yaml",
+            "rules/cases/b.yml",
+            "rules/README.md",
+            "mappings/m.yml",
+            "other/o.yml",
+            "intel/attack.txt",
+            "intel/our_commands.txt",
+        ] {
             let path = dir.path().join(path);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::File::create(path).unwrap();
@@ -209,7 +231,15 @@ mod tests {
         let files = gather(&[dir.path().to_owned()], &[]).unwrap();
         let names: Vec<_> =
             files[built_in..].iter().map(|f| f.path.replace(&format!("{}", dir.path().display()), "")).collect();
-        assert_eq!(names, ["rules:/rules/a/z.yaml", "rules:/rules/b.yml", "mappings:/mappings/m.yml"]);
+        assert_eq!(
+            names,
+            [
+                "rules:/rules/a/z.yaml",
+                "rules:/rules/b.yml",
+                "mappings:/mappings/m.yml",
+                "intel:/intel/our_commands.txt"
+            ]
+        );
     }
 
     #[test]
@@ -258,5 +288,6 @@ mod tests {
     fn every_built_in_file_is_text() {
         assert!(gather(&[], &[]).unwrap().iter().all(|f| !f.path.contains("cases")));
         assert_eq!(built_in_file("no/such.yml"), None);
+        assert!(intent().is_ok());
     }
 }

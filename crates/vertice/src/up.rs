@@ -141,6 +141,7 @@ async fn serve(config: &Config, opened: Opened) -> Result<()> {
     let api = Api {
         store: store.clone(),
         content: reloading.in_force.subscribe(),
+        intent: Arc::new(content::intent()?),
         metrics: Arc::clone(&metrics),
         links: links.clone(),
         produce: None,
@@ -536,7 +537,7 @@ fn count(metrics: &Metrics, now: Timestamp, record: &Record) {
             now_simulated.for_each(|step| metrics.action_simulated(&step.action_type));
         }
         Record::Refused(_) => metrics.event_unreadable(),
-        Record::Consultation(consultation) => metrics.consultation(&consultation.state),
+        Record::Consultation(consultation) => metrics.consultation(consultation),
         Record::Threat(_) | Record::Question(_) | Record::Containment(_) | Record::Suppression(_) => {}
     }
 }

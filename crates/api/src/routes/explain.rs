@@ -7,10 +7,12 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Serialize;
 use vertice_engine::Content;
-use vertice_model::{Consultation, Containment, Detection, Position, Question, Run, Threat, ThreatId, Value};
+use vertice_intel::{Intent, narrative};
+use vertice_model::{Consultation, Containment, Detection, Position, Question, Run, Sentence, Threat, ThreatId, Value};
 use vertice_store::{Filter, FindError, Page, RecordKind, Store, StoredRecord};
 
 use super::events::LoggedEvent;
+use super::intent::{self, IntentView};
 use crate::extract::{NoParams, Query};
 use crate::limits;
 use crate::problem::Problem;
@@ -21,6 +23,11 @@ use crate::read::{Shared, json, parse};
 pub(crate) struct Explanation {
     /// The threat as it stands.
     threat: Threat,
+    /// What happened, sentence by sentence, each with the threat or the detections that show it. A template writes it;
+    /// no language model has a part in it.
+    narrative: Vec<Sentence>,
+    /// What may come next, and whom this resembles.
+    intent: IntentView,
     /// Its detections and those of the threats it absorbed, in log order; the latest 100.
     detections: Vec<Explained>,
     /// How many detections there are in all.
@@ -66,29 +73,25 @@ pub(crate) struct Evidence {
     ))]
 pub(crate) async fn explain(api: Shared, Path(id): Path<String>, _: Query<NoParams>) -> Result<Response, Problem> {
     let content = api.api.content.borrow().clone();
-    let explanation = api.read(move |store| gather(store, &content, &id)).await?;
+    let known = api.api.intent.clone();
+    let explanation = api.read(move |store| gather(store, &content, &known, &id)).await?;
     Ok(json(StatusCode::OK, &explanation))
 }
 
-fn gather(store: &Store, content: &Content, id: &str) -> Result<Explanation, Problem> {
+fn gather(store: &Store, content: &Content, known: &Intent, id: &str) -> Result<Explanation, Problem> {
     let threat: Threat = parse(&store.find(RecordKind::Threat, id)?)?;
     let family = family(store, &threat)?;
-    let mut total = 0;
-    let mut found: Vec<StoredRecord> = Vec::new();
-    for member in &family {
-        let filter = Filter { threat_id: Some(*member), ..Filter::default() };
-        total += store.count(RecordKind::Detection, &filter)?;
-        let page = Page { limit: limits::EXPLAIN_DETECTIONS_MAX, descending: true, after: None };
-        found.extend(store.list(RecordKind::Detection, &filter, page)?);
-    }
-    found.sort_by_key(|record| record.effect);
-    let surplus = found.len().saturating_sub(limits::EXPLAIN_DETECTIONS_MAX);
+    let Told { records, total } = Told::read(store, &family)?;
+    let told = records.iter().map(parse).collect::<Result<Vec<Detection>, Problem>>()?;
     let mut evidence = Reader { store, content, left: limits::EXPLAIN_EVENTS_MAX, bytes: 0, left_out: 0 };
-    let detections = found[surplus..]
+    let detections = records
         .iter()
-        .map(|record| evidence.explain(record.shard, parse(record)?))
+        .zip(&told)
+        .map(|(record, detection)| evidence.explain(record.shard, detection.clone()))
         .collect::<Result<_, Problem>>()?;
     Ok(Explanation {
+        narrative: narrative(&threat, &told),
+        intent: intent::view(known, &threat, &told),
         detections,
         detections_total: total,
         events_left_out: evidence.left_out,
@@ -100,8 +103,37 @@ fn gather(store: &Store, content: &Content, id: &str) -> Result<Explanation, Pro
     })
 }
 
+/// What happened, by the template, with what shows it.
+fn narrative(threat: &Threat, detections: &[Detection]) -> Vec<Sentence> {
+    let written = narrative::narrate(threat, detections);
+    written.into_iter().map(|s| Sentence { text: s.text, cites: s.cites }).collect()
+}
+
+/// The latest detections of threats, in log order.
+pub(crate) struct Told {
+    /// At most 100.
+    pub(crate) records: Vec<StoredRecord>,
+    /// How many there are in all.
+    total: u64,
+}
+
+impl Told {
+    pub(crate) fn read(store: &Store, family: &[ThreatId]) -> Result<Told, Problem> {
+        let (mut total, mut records) = (0, Vec::new());
+        for member in family {
+            let filter = Filter { threat_id: Some(*member), ..Filter::default() };
+            total += store.count(RecordKind::Detection, &filter)?;
+            let page = Page { limit: limits::EXPLAIN_DETECTIONS_MAX, descending: true, after: None };
+            records.extend(store.list(RecordKind::Detection, &filter, page)?);
+        }
+        records.sort_by_key(|record| record.effect);
+        records.drain(..records.len().saturating_sub(limits::EXPLAIN_DETECTIONS_MAX));
+        Ok(Told { records, total })
+    }
+}
+
 /// A threat and those it absorbed, and those that they had absorbed before.
-fn family(store: &Store, threat: &Threat) -> Result<Vec<ThreatId>, Problem> {
+pub(crate) fn family(store: &Store, threat: &Threat) -> Result<Vec<ThreatId>, Problem> {
     let mut family = vec![threat.threat_id];
     let mut waiting = threat.absorbed.clone();
     while let Some(id) = waiting.pop() {

@@ -11,6 +11,7 @@ mod detections;
 mod events;
 mod explain;
 mod health;
+mod intent;
 mod keys;
 mod playbooks;
 mod responses;
@@ -111,6 +112,7 @@ fn of_defense() -> OpenApiRouter<Arc<Inner>> {
         .routes(routes!(threats::active))
         .routes(routes!(threats::get))
         .routes(routes!(explain::explain))
+        .routes(routes!(intent::intent))
         .routes(routes!(consultations::list))
         .routes(routes!(consultations::get))
 }

@@ -16,6 +16,7 @@ use vertice_api::{
     Access, Api, KeyPolicy, Links, Metrics, NewKey, RefusedLine, Reloaded, Source, SplitBody, SplitError,
 };
 use vertice_engine::{Content, ContentFile, Effect, EffectKind, Engine, Input, Record, Stamp};
+use vertice_intel::{Facts, Intent};
 use vertice_model::{EffectId, Position, Timestamp};
 use vertice_store::{ApiKey, Clock, Options, Store};
 
@@ -102,6 +103,7 @@ impl Rig {
             produce: None,
             store: store.clone(),
             content: watch::channel(content.clone()).1,
+            intent: intent(),
             metrics: Arc::new(Metrics::new(&store)),
             access: if setup.open_probes { access.with_open_probes() } else { access },
             links: links(),
@@ -282,11 +284,26 @@ fn content() -> Arc<Content> {
 
 fn files() -> Vec<ContentFile> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../content");
-    let mut files = Vec::new();
+    let text = std::fs::read_to_string(root.join("intel/commands.txt")).unwrap();
+    let mut files = vec![ContentFile { path: "intel/commands.txt".into(), text }];
     for kind in ["mappings", "rules", "playbooks"] {
         walk(&root, Path::new(kind), &mut files);
     }
     files
+}
+
+/// The shipped facts of attackers, read once.
+fn intent() -> Arc<Intent> {
+    static INTENT: OnceLock<Arc<Intent>> = OnceLock::new();
+    let read = |path: &str| {
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../content").join(path)).unwrap()
+    };
+    let of = || {
+        let [attack, flows, progression] = ["attack", "flows", "progression"].map(|f| read(&format!("intel/{f}.txt")));
+        let facts = Facts::parse(&attack, &flows, &progression).unwrap();
+        Arc::new(Intent::new(facts, &read("models/intent.txt")).unwrap())
+    };
+    INTENT.get_or_init(of).clone()
 }
 
 fn walk(root: &Path, below: &Path, files: &mut Vec<ContentFile>) {

@@ -113,6 +113,41 @@ async fn threats_are_listed_found_by_a_prefix_and_explained() {
         assert!(!story[related].as_array().unwrap().is_empty(), "{related}");
     }
     assert_eq!(story["events_left_out"], json!(0));
+    let written: Vec<vertice_model::Sentence> = serde_json::from_value(story["narrative"].clone()).unwrap();
+    let ids: Vec<&str> = told.iter().filter_map(|d| d["detection"]["detection_id"].as_str()).chain([&*id]).collect();
+    assert!(written.len() > 2 && written[0].text.contains("203.0.113.1"), "{written:?}");
+    for sentence in &written {
+        assert!(!sentence.cites.is_empty() && sentence.cites.iter().all(|c| ids.contains(&c.as_str())), "{sentence:?}");
+    }
+    let intent = rig.get(&format!("/api/v1/defense/threats/{}/intent", &id[..8])).await;
+    assert_eq!(intent.status, 200, "{}", intent.text);
+    assert_eq!(intent.body, story["intent"], "it is one and the same");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_may_come_next_says_what_it_rests_on_and_how_often_it_is_right() {
+    let rig = Rig::new();
+    rig.guess("203.0.113.1").await;
+    let id = rig.get("/api/v1/defense/threats").await.body["items"][0]["threat_id"].as_str().unwrap().to_owned();
+    let intent = rig.get(&format!("/api/v1/defense/threats/{id}/intent")).await.body;
+    assert_eq!((&intent["threat_id"], &intent["seen_by"]), (&json!(id), &json!("rules")), "{intent}");
+    assert!(intent["seen"].as_array().unwrap().iter().any(|t| t.as_str().unwrap().starts_with("T1110")), "{intent}");
+    let forecast = &intent["forecast"];
+    let predictions = forecast["predictions"].as_array().unwrap();
+    assert_eq!((predictions.len(), &forecast["rank_only"]), (5, &json!(true)), "{forecast}");
+    for p in predictions {
+        assert!(p["technique"] != "T1110", "what was seen is not predicted: {p}");
+        assert_eq!(p["basis"].as_array().unwrap().len(), p["reasons"].as_array().unwrap().len());
+        assert!(!p["reasons"].as_array().unwrap().is_empty(), "{p}");
+    }
+    let shares: Vec<f64> = predictions.iter().map(|p| p["share"].as_f64().unwrap()).collect();
+    assert!(shares.is_sorted_by(|a, b| a >= b), "{shares:?}");
+    let (standing, text) = (&forecast["standing"], forecast["standing_text"].as_str().unwrap());
+    let of_100 = (standing["top5"][0].as_f64().unwrap() * 100.0).round();
+    assert!(text.contains(&format!("among the first five in {of_100} of 100 recorded steps")), "{text}");
+    assert!(text.contains(&format!("{} steps of {} incidents", standing["steps"], standing["flows"])), "{text}");
+    assert!(!intent["profile"]["reasons"].as_array().unwrap().is_empty(), "{intent}");
+    assert_eq!(rig.get("/api/v1/defense/threats/00000000/intent").await.status, 404);
 }
 
 #[tokio::test(flavor = "multi_thread")]

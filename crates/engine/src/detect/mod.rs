@@ -4,6 +4,7 @@
 //! the log and holds the windows of correlations.
 
 mod attributes;
+mod mapped;
 mod view;
 
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use crate::content::{ContentError, ContentFile};
 use crate::limits;
 
 pub use attributes::Attributes;
+pub use mapped::{TEXT_FIELDS, Tables};
 pub use view::View;
 
 /// The rules in force.
@@ -25,6 +27,7 @@ pub use view::View;
 pub struct Rules {
     set: Arc<RuleSet>,
     attributes: Arc<[Attributes]>,
+    tables: Tables,
 }
 
 /// A rule matched an event.
@@ -72,7 +75,19 @@ impl Rules {
         let (set, errors) = RuleSet::compile_with(files, &compilation);
         refused.extend(errors.into_iter().map(error));
         let attributes = set.iter().map(|(_, rule)| Attributes::of(rule, refused)).collect();
-        Rules { set: Arc::new(set), attributes }
+        Rules { set: Arc::new(set), attributes, tables: Tables::default() }
+    }
+
+    /// The same rules; where one names no technique, these tables suggest some.
+    #[must_use]
+    pub fn mapped_by(self, tables: Tables) -> Rules {
+        Rules { tables, ..self }
+    }
+
+    /// What suggests techniques where a rule names none.
+    #[must_use]
+    pub fn tables(&self) -> &Tables {
+        &self.tables
     }
 
     /// The rules themselves.
@@ -249,6 +264,9 @@ fn finding(
     let mut related: Vec<Entity> =
         others.filter_map(|field| entity_of(event, field)).filter(|e| *e != entity).collect();
     related.dedup();
+    let tagged = &attributes.techniques;
+    let suggested = if tagged.is_empty() { rules.tables.suggest(event) } else { Vec::new() };
+    let mapped_by = (!suggested.is_empty()).then(|| mapped::MAPPER.to_owned());
     let detection = Detection {
         detection_id: DetectionId::derive(&format!("{}|{rule_id}", event.event_id)),
         event_id: event.event_id.clone(),
@@ -260,7 +278,7 @@ fn finding(
         is_threat: attributes.severity >= Severity::Medium,
         confidence: attributes.confidence,
         severity: attributes.severity,
-        mitre_techniques: attributes.techniques.clone(),
+        mitre_techniques: if suggested.is_empty() { tagged.clone() } else { suggested },
         mitre_tactics: attributes.tactics.clone(),
         entity,
         related,
@@ -270,7 +288,7 @@ fn finding(
         accepted_at: now,
         triage: None,
         suppressed_by: None,
-        mapped_by: None,
+        mapped_by,
     };
     Finding { detection, spreads_to, prior: attributes.prior }
 }

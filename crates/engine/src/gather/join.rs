@@ -55,7 +55,8 @@ pub(super) fn join(now: Timestamp, threat: &mut Threat, detection: &Detection) {
     {
         threat.classes.insert(class.clone());
     }
-    for technique in &detection.mitre_techniques {
+    // What only its words suggest is no part of it, for playbooks have conditions over these.
+    for technique in detection.tagged() {
         see_technique(threat, &TechniqueSeen { technique: technique.clone(), first_seen: detection.timestamp });
     }
     // What is below `medium` is seen on healthy hosts every day; it must not make a kill chain.

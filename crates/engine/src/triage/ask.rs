@@ -10,8 +10,8 @@ use vertice_model::{
     Opinion, Posterior, Reply, Severity, Tactic, Threat, ThreatId, ThreatState, Timestamp, Usage,
 };
 
-use super::clean;
 use super::standing::Standings;
+use super::{clean, evidence};
 use crate::limits;
 
 /// A question to a language model: what is asked about, and what is told of it.
@@ -47,6 +47,9 @@ const UNDECIDED: std::ops::RangeInclusive<f64> = 0.2..=0.8;
 pub(super) struct Consultations {
     /// In the order in which they were asked, which is that in which they expire.
     waiting: VecDeque<Consultation>,
+    /// What those that wait were told, which their answers must keep to.
+    #[serde(default)]
+    told: BTreeMap<ConsultationId, Vec<Moment>>,
     /// The threats that were asked about: how often, and how bad they were.
     asked: BTreeMap<ThreatId, Asked>,
     /// The detections of the threats that changed last.
@@ -119,16 +122,18 @@ impl Consultations {
             reason,
             revision: times,
             severity: threat.severity,
-            evidence: timeline.iter().map(evidence).collect(),
+            evidence: timeline.iter().map(citable).collect(),
             asked_at: now,
             expires_at: now.plus_seconds(limits::CONSULTATION_S),
             state: ConsultationState::Asked,
             opinion: None,
+            left_out: Vec::new(),
             model: String::new(),
             usage: Usage::default(),
             closed_at: None,
         };
         self.asked.insert(threat.threat_id, asked);
+        self.told.insert(consultation.consultation_id, timeline.clone());
         let context = context(threat, timeline, posterior, standings, playbooks);
         let dropped = (self.waiting.len() >= limits::CONSULTATIONS_WAITING_MAX).then(|| self.make_room(now)).flatten();
         self.waiting.push_back(consultation.clone());
@@ -166,6 +171,7 @@ impl Consultations {
     fn make_room(&mut self, now: Timestamp) -> Option<Consultation> {
         let least = self.waiting.iter().position(|c| c.reason != AskReason::Severe).unwrap_or(0);
         let mut dropped = self.waiting.remove(least)?;
+        self.told.remove(&dropped.consultation_id);
         dropped.state = ConsultationState::Skipped { why: "too many questions waited".to_owned() };
         dropped.closed_at = Some(now);
         Some(dropped)
@@ -187,6 +193,7 @@ impl Consultations {
     ) -> Option<Consultation> {
         let at = self.waiting.iter().position(|c| c.consultation_id == answered.consultation)?;
         let mut closed = self.waiting.remove(at)?;
+        let told = self.told.remove(&closed.consultation_id).unwrap_or_default();
         closed.closed_at = Some(now);
         closed.model = clean::text(answered.model, limits::OPINION_TEXT_CHARS_MAX);
         closed.usage = answered.usage;
@@ -199,13 +206,18 @@ impl Consultations {
             Reply::Opinion(_) if !is_held => {
                 ConsultationState::Refused { why: "its threat is closed by now".to_owned() }
             }
-            Reply::Opinion(opinion) => match clean::checked(opinion, &closed.evidence, is_loaded) {
-                Ok(opinion) => {
-                    closed.opinion = Some(opinion);
-                    ConsultationState::Answered
-                }
-                Err(why) => ConsultationState::Refused { why },
-            },
+            Reply::Opinion(opinion) => {
+                let checked = clean::checked(opinion, &closed.evidence, is_loaded).map_err(|why| (why, Vec::new()));
+                let (state, left_out) = match checked.and_then(|opinion| evidence::kept(opinion, &told)) {
+                    Ok((opinion, left_out)) => {
+                        closed.opinion = Some(opinion);
+                        (ConsultationState::Answered, left_out)
+                    }
+                    Err((why, left_out)) => (ConsultationState::Refused { why: short(&why) }, left_out),
+                };
+                closed.left_out = left_out;
+                state
+            }
         };
         Some(closed)
     }
@@ -219,6 +231,7 @@ impl Consultations {
     pub(super) fn expire(&mut self, now: Timestamp) -> Vec<Consultation> {
         let mut expired = Vec::new();
         while let Some(mut closed) = self.waiting.pop_front_if(|c| c.expires_at <= now) {
+            self.told.remove(&closed.consultation_id);
             closed.state = ConsultationState::Expired;
             closed.closed_at = Some(now);
             expired.push(closed);
@@ -244,7 +257,7 @@ pub(super) fn taken(closed: &Consultation) -> Option<&Opinion> {
     }
 }
 
-fn evidence(moment: &Moment) -> Evidence {
+fn citable(moment: &Moment) -> Evidence {
     Evidence { cite: moment.cite.clone(), detection_id: moment.detection_id, position: moment.position }
 }
 
@@ -265,7 +278,7 @@ fn moment(detection: &Detection) -> Moment {
         rule_title: cut(&detection.rule_title),
         severity: detection.severity,
         entity: detection.entity.clone(),
-        techniques: detection.mitre_techniques.iter().take(limits::TOLD_LIST_MAX).cloned().collect(),
+        techniques: detection.tagged().iter().take(limits::TOLD_LIST_MAX).cloned().collect(),
         fields,
     }
 }

@@ -20,6 +20,7 @@
 
 mod ask;
 mod clean;
+mod evidence;
 mod posterior;
 mod standing;
 mod suppress;

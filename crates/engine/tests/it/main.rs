@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod cacao;
 #[cfg(test)]
+mod mapped;
+#[cfg(test)]
 mod mutated;
 #[cfg(test)]
 mod normalize;

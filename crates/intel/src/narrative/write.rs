@@ -34,20 +34,25 @@ fn of_detection(detection: &Detection) -> Exhibit {
     exhibit.counts.extend([detection.earlier.len() as u64, u64::from(detection.confidence.percent())]);
     exhibit.times.extend([detection.timestamp, detection.accepted_at]);
     for matched in &detection.matched {
-        exhibit.names.insert(quotable(&matched.value));
-        for word in matched.value.split(|c: char| c.is_whitespace() || "=,;|\"'".contains(c)) {
-            exhibit.addresses.extend(word.parse::<std::net::IpAddr>().ok().map(|a| a.to_canonical()));
-            if claims::is_hash(word) {
-                exhibit.hashes.insert(word.to_lowercase());
-            }
-        }
+        exhibit.value(&matched.value);
     }
     exhibit
 }
 
 impl Exhibit {
-    /// Addresses are addresses; hosts and accounts are names.
-    fn name(&mut self, entity: &Entity) {
+    /// What an event says in a field: it may be quoted as a name, and the addresses and hashes in it may be named.
+    pub fn value(&mut self, value: &str) {
+        self.names.insert(quotable(value));
+        for word in value.split(|c: char| c.is_whitespace() || "=,;|\"'".contains(c)) {
+            self.addresses.extend(word.parse::<std::net::IpAddr>().ok().map(|a| a.to_canonical()));
+            if claims::is_hash(word) {
+                self.hashes.insert(word.to_lowercase());
+            }
+        }
+    }
+
+    /// Whom it is about: addresses are addresses; hosts and accounts are names.
+    pub fn name(&mut self, entity: &Entity) {
         match entity.kind() {
             EntityKind::Ip => self.addresses.extend(entity.name().parse::<std::net::IpAddr>().ok()),
             EntityKind::Host | EntityKind::User => {
@@ -107,7 +112,11 @@ fn told(detection: &Detection) -> Sentence {
     let with = if with.is_empty() { with } else { format!(" with {with}") };
     let techniques: Vec<&str> =
         detection.mitre_techniques.iter().take(limits::NARRATED_MAX).map(|t| t.as_str()).collect();
-    let shows = if techniques.is_empty() { String::new() } else { format!(", which shows {}", techniques.join(", ")) };
+    let shows = match &detection.mapped_by {
+        _ if techniques.is_empty() => String::new(),
+        None => format!(", which shows {}", techniques.join(", ")),
+        Some(_) => format!(", the words of which suggest {}", techniques.join(", ")),
+    };
     let title = quotable(&detection.rule_title);
     let text = format!(
         "At {} the rule \"{title}\" matched about {}{with}{shows}",

@@ -175,7 +175,7 @@ fn detection(random: &mut Random, at: usize) -> Detection {
     Detection {
         triage: None,
         suppressed_by: None,
-        mapped_by: None,
+        mapped_by: (random.below(3) == 0).then(|| "mapper".to_owned()),
         detection_id: DetectionId::derive(&at.to_string()),
         event_id: EventId::at(Position(at as u64)),
         position: Position(at as u64),

@@ -145,6 +145,8 @@ pub fn node(c: &Value) -> Option<Node> {
             (Tint::Faint, format!("  [{}]", cited(c, sentence))),
         ]));
     }
+    let left_out = items(c, "/left_out");
+    node.extend(left_out.iter().map(left_out_node));
     let lists = [("techniques it sees", "/techniques"), ("playbooks it proposes", "/playbooks")];
     for (name, pointer) in lists.into_iter().filter(|(_, pointer)| !items(opinion, pointer).is_empty()) {
         node.push(Node::new(vec![(Tint::Faint, format!("{name} ")), (Tint::None, text(opinion, pointer))]));
@@ -154,6 +156,15 @@ pub fn node(c: &Value) -> Option<Node> {
         node.push(Node::new(vec![(Tint::Faint, "may be false, it says: ".to_owned()), (Tint::None, reason)]));
     }
     Some(node)
+}
+
+/// A sentence that is not shown, for it says what is not in its evidence.
+fn left_out_node(left_out: &Value) -> Node {
+    let which = match text(left_out, "/sentence").as_str() {
+        "0" => "its reason to be false".to_owned(),
+        n => format!("its sentence {n}"),
+    };
+    Node::remark(format!("{which} is left out: {}", text(left_out, "/why")))
 }
 
 /// The places in the log that a sentence cites.

@@ -75,7 +75,7 @@ pub fn table(detections: &[Value]) -> Table {
             severity_cell(d, "/severity"),
             confidence_cell(d, "/confidence"),
             (Tint::None, text(d, "/entity")),
-            (Tint::None, text(d, "/mitre_techniques")),
+            (Tint::None, super::explain::techniques(d)),
             (Tint::None, text(d, "/rule_title")),
         ]);
     }
@@ -96,7 +96,7 @@ fn print(d: &Value, out: &mut Out) -> Result<()> {
             ("about", entity(d)),
             ("also about", related.join(", ")),
             ("sure", confidence(d, "/confidence")),
-            ("techniques", text(d, "/mitre_techniques")),
+            ("techniques", super::explain::techniques(d)),
             ("tactics", text(d, "/mitre_tactics")),
             ("happened", time(d, "/timestamp")),
             ("accepted", time(d, "/accepted_at")),

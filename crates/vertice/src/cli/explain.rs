@@ -54,8 +54,12 @@ fn print(explanation: &Value, events: usize, out: &mut Out) -> Result<()> {
     let (questions, holds) = (items(explanation, "/questions"), items(explanation, "/containments"));
     root.extend(items(explanation, "/runs").iter().map(|r| response(r, questions, holds)));
     root.extend(items(explanation, "/consultations").iter().filter_map(super::consultations::node));
+    root.extend(super::intent::node(&explanation["intent"]));
     root.print(out)?;
-    let story = text(threat, "/narrative");
+    let story = match items(explanation, "/narrative") {
+        [] => text(threat, "/narrative"),
+        sentences => super::intent::paragraph(sentences),
+    };
     if !story.is_empty() {
         out.line("")?;
         out.text(&story)?;
@@ -115,6 +119,12 @@ fn head(t: &Value) -> Node {
     root
 }
 
+/// The techniques of a detection; those that only its words suggest say so.
+pub fn techniques(detection: &Value) -> String {
+    let (techniques, by) = (text(detection, "/mitre_techniques"), text(detection, "/mapped_by"));
+    if by.is_empty() || techniques.is_empty() { techniques } else { format!("perhaps {techniques} (by the {by})") }
+}
+
 /// A detection, its events below it, and below the one that completed it the conditions that held.
 fn detection(explained: &Value, most: usize) -> Node {
     let d = &explained["detection"];
@@ -127,7 +137,7 @@ fn detection(explained: &Value, most: usize) -> Node {
     ]);
     let facts = [
         format!("rule {}", text(d, "/rule_id")),
-        text(d, "/mitre_techniques"),
+        techniques(d),
         format!("{} sure", confidence(d, "/confidence")),
         entity(d),
     ];

@@ -19,6 +19,7 @@ mod explain;
 mod failure;
 mod health;
 mod inject;
+mod intent;
 mod keys;
 mod llm;
 mod mappings;

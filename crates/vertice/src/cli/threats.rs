@@ -114,7 +114,18 @@ pub fn run(verb: Verb, client: &Client, out: &mut Out) -> Result<()> {
                 .ordered(order)
                 .print(client, paging, out)
         }
-        Verb::Show { id } => show(&client.get(&format!("{PATH}/{}", segment(&id)), &[])?, out, print),
+        Verb::Show { id } => {
+            let threat = client.get(&format!("{PATH}/{}", segment(&id)), &[])?;
+            show(&threat, out, print)?;
+            let intent = || client.get(&format!("{PATH}/{}/intent", segment(&text(&threat, "/threat_id"))), &[]);
+            match out.format {
+                Format::Json | Format::Ndjson => Ok(()),
+                Format::Table => match super::intent::node(&intent()?) {
+                    Some(node) => out.line("").and_then(|()| node.print(out)),
+                    None => Ok(()),
+                },
+            }
+        }
         Verb::Judge { id, verdict, note } => judge(&id, verdict, &note, client, out),
     }
 }
