@@ -229,7 +229,7 @@ pub const SUPPRESSION_S_RANGE: std::ops::RangeInclusive<u64> = 3_600..=90 * 24 *
 /// Most suppressions that are proposed or in force: more can not be looked over by a person once a month.
 pub const SUPPRESSIONS_MAX: usize = 1_000;
 
-/// Most consultations that wait for an answer. At some 30 KiB of context each in the rim, 30 MiB.
+/// Most consultations that wait for an answer. How much they take in the rim is measured by `benches/triage.rs`.
 pub const CONSULTATIONS_WAITING_MAX: usize = 1_000;
 
 /// Seconds after which an answer comes too late: a slow model on the machine's own cores takes two minutes for one, and
