@@ -240,8 +240,7 @@ pub const MAPPED_CHARS_MAX: usize = 4_096;
 /// Most techniques that are suggested for a detection; a person reads no longer list of guesses.
 pub const MAPPED_TECHNIQUES_MAX: usize = 8;
 
-/// Most consultations that wait for an answer. At some 30 KiB of context each, 30 MiB in the rim and
-/// as much here, where answers are checked against it.
+/// Most consultations that wait for an answer. How much they take in the rim is measured by `benches/triage.rs`.
 pub const CONSULTATIONS_WAITING_MAX: usize = 1_000;
 
 /// Seconds after which an answer comes too late: a slow model on the machine's own cores takes two minutes for one, and

@@ -102,8 +102,13 @@ impl Models {
     /// # Errors
     /// Why there is no answer.
     pub fn complete(&self, request: &Request) -> Result<Response, Error> {
-        let name = self.purposes.get(&request.purpose).unwrap_or(&self.prefer);
-        self.complete_by(name, request)
+        self.complete_by(self.asked_for(request.purpose), request)
+    }
+
+    /// The name of the model that is asked for this purpose; empty where there is none.
+    #[must_use]
+    pub fn asked_for(&self, purpose: Purpose) -> &str {
+        self.purposes.get(&purpose).unwrap_or(&self.prefer)
     }
 
     /// Asks one model by its name.

@@ -71,6 +71,12 @@ impl Entity {
         (!name.is_empty() && name != "-").then_some(Entity { kind, name })
     }
 
+    /// It by the beginning of its name, for showing it: who wrote it may have written half a megabyte.
+    #[must_use]
+    pub fn shortened(&self, chars_max: usize) -> Entity {
+        Entity { kind: self.kind, name: self.name.chars().take(chars_max).collect() }
+    }
+
     /// What kind of thing it is.
     #[must_use]
     pub fn kind(&self) -> EntityKind {

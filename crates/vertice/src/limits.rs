@@ -144,9 +144,14 @@ pub const KAFKA_LOOKS_MAX: u32 = 12;
 #[cfg(feature = "kafka")]
 pub const KAFKA_LOOK_AGAIN: std::time::Duration = std::time::Duration::from_secs(5);
 
-/// Consultations that wait to be asked, as many as may wait in the engine. At some 50 KiB of context at the most each,
-/// 50 MiB.
+/// Consultations that wait to be asked, as many as may wait in the engine. The largest that attackers can cause has some
+/// 350 KiB (16 detections of 8 fields, names and values of 256 characters of four bytes), so 350 MiB at the very worst;
+/// in plain letters a quarter.
 pub const CONSULTATIONS_WAITING_MAX: usize = vertice_engine::limits::CONSULTATIONS_WAITING_MAX;
+
+/// Most bytes that a consultation tells of a threat; the engine's own bounds come to less.
+#[cfg(test)]
+pub const CONSULT_BYTES_MAX: usize = 384 * 1024;
 
 /// Threads that ask models: providers allow few questions at once, and a model on the machine's own cores takes one.
 pub const MODELS_ASKED_AT_ONCE: usize = 4;
@@ -193,3 +198,9 @@ pub const TAKEN_AT_ONCE: usize = 8;
 
 /// Most partitions of the topic of events: what a mark may name.
 pub const SOURCE_PARTITIONS_MAX: i32 = 4_096;
+
+/// Most bytes of a dataset of labelled alerts, which is held in memory: 100,000 alerts of 2.5 KiB.
+pub const DATASET_BYTES_MAX: u64 = 256 * 1024 * 1024;
+
+/// Most files and folders of a dataset: one for each technique and log source there is, several times over.
+pub const DATASET_FILES_MAX: usize = 10_000;

@@ -187,11 +187,12 @@ pub fn sentinel(config: &Config, store: &Store, clock: &Arc<Clock>) -> Result<Op
     if !config.sentinel.ask {
         return Ok(None);
     }
-    let models = sentinel::models(&config.sentinel, clock)?;
+    let models = Arc::new(sentinel::models(&config.sentinel, clock, sentinel::spent_before(store)?)?);
     if models.is_empty() {
         tracing::warn!("[sentinel] ask is true, and no model is configured: consultations are skipped");
     }
-    let started = Sentinel::start(sentinel::by(models), sentinel::into_log(store.clone()));
+    let ask = sentinel::remembering(sentinel::by(Arc::clone(&models)), models, store.clone());
+    let started = Sentinel::start(ask, sentinel::into_log(store.clone()));
     Ok(Some(Arc::new(started.context("starting what asks models")?)))
 }
 

@@ -97,10 +97,15 @@ const BENCHES: &[(&str, &str, &str)] = &[
     ("intent", "vertice-intel", "quick"),
     ("kafka", "vertice", "quick"),
     ("mapping", "vertice-intel", "quick"),
+    ("overhead", "vertice-llm", "quick"),
     ("response", "vertice", "quick"),
     ("pipeline", "vertice", "quick"),
     ("sigma", "vertice-sigma", "release"),
+    ("triage", "vertice-engine", "quick"),
 ];
+
+/// Those packages whose benchmarks do not start the program itself.
+const BY_THEMSELVES: [&str; 3] = ["vertice-engine", "vertice-intel", "vertice-llm"];
 
 /// Runs those whose name contains `filter`.
 fn bench(filter: Option<&str>, arguments: &[String]) -> Result<()> {
@@ -114,8 +119,7 @@ fn bench(filter: Option<&str>, arguments: &[String]) -> Result<()> {
     let arguments: Vec<String> = arguments.iter().map(absolute).collect();
     let vertice = run::target().join("release/vertice").display().to_string();
     for (name, package, profile) in chosen {
-        // Benchmarks start the program itself; those of intel have none to start.
-        if *package != "vertice-intel" {
+        if !BY_THEMSELVES.contains(package) {
             cargo(&["build", "--profile", profile, "--package", "vertice"])?;
         }
         let mut all = vec!["bench", "--profile", profile, "--package", package, "--bench", name, "--"];

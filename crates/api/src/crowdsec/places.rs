@@ -12,18 +12,26 @@ pub(crate) struct Place {
     pub(crate) effect: EffectId,
     /// When.
     pub(crate) at: Timestamp,
+    /// Whether it is known that what was told up to there was heard. A first answer is noted before it is given: what
+    /// it tells of may end after a crash, and must then be told as ended.
+    pub(crate) heard: bool,
 }
 
+/// Stands behind a place that is not known to be heard.
+const UNHEARD: &str = " unheard";
+
 impl Place {
-    /// As it is kept: `9.3 2026-03-01T12:00:00Z`.
+    /// As it is kept: `9.3 2026-03-01T12:00:00Z`, or with ` unheard` behind it.
     pub(crate) fn written(self) -> Vec<u8> {
-        format!("{} {}", self.effect, self.at).into_bytes()
+        format!("{} {}{}", self.effect, self.at, if self.heard { "" } else { UNHEARD }).into_bytes()
     }
 
     /// As it was kept; `None` for what was kept by another version.
     pub(crate) fn read(bytes: &[u8]) -> Option<Place> {
-        let (effect, at) = std::str::from_utf8(bytes).ok()?.split_once(' ')?;
-        Some(Place { effect: effect.parse().ok()?, at: at.parse().ok()? })
+        let text = std::str::from_utf8(bytes).ok()?;
+        let place = text.strip_suffix(UNHEARD);
+        let (effect, at) = place.unwrap_or(text).split_once(' ')?;
+        Some(Place { effect: effect.parse().ok()?, at: at.parse().ok()?, heard: place.is_none() })
     }
 }
 
@@ -85,10 +93,13 @@ mod tests {
 
     #[test]
     fn a_place_is_read_as_it_was_written() {
-        let place = Place { effect: "9.3".parse().unwrap(), at: "2026-03-01T12:00:00.5Z".parse().unwrap() };
+        let at = "2026-03-01T12:00:00.5Z".parse().unwrap();
+        let place = Place { effect: "9.3".parse().unwrap(), at, heard: true };
         assert_eq!(place.written(), b"9.3 2026-03-01T12:00:00.5Z");
-        assert_eq!(Place::read(&place.written()), Some(place));
-        for other in [&b""[..], b"9.3", b"x 2026-03-01T12:00:00Z", b"9.3 soon", b"\xff 1"] {
+        for place in [place, Place { heard: false, ..place }] {
+            assert_eq!(Place::read(&place.written()), Some(place));
+        }
+        for other in [&b""[..], b"9.3", b"9.3 unheard", b"x 2026-03-01T12:00:00Z", b"9.3 soon", b"\xff 1"] {
             assert_eq!(Place::read(other), None);
         }
     }

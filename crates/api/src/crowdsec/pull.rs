@@ -52,7 +52,7 @@ impl Pull {
             Some(place) => changes_after(store, place.effect)?,
             None => (BTreeMap::new(), end),
         };
-        let all = self.startup || place.is_none();
+        let all = self.startup || place.is_none_or(|place| !place.heard);
         let standing = if all || changes.len() > limits::DECISION_LOOKUPS_MAX {
             all_standing(store, self.now)?
         } else {
@@ -62,7 +62,7 @@ impl Pull {
         if all {
             news.new = decisions(&standing, self.now);
         }
-        Ok((news, Place { effect: reached, at: self.now }))
+        Ok((news, Place { effect: reached, at: self.now, heard: true }))
     }
 
     /// What changed addresses come to, for a bouncer that was last told something at a time.

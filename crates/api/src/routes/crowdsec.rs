@@ -60,11 +60,26 @@ pub(crate) async fn news(api: Shared, reader: Reader, headers: HeaderMap, uri: U
     news.deleted.retain(|decision| wanted.takes(decision));
     news.new.retain(|decision| wanted.takes(decision));
     let text = serde_json::to_string(&news).map_err(|e| Problem::internal("writing an answer", &e))?;
-    if before.is_some_and(|before| before.effect == place.effect) {
+    if before.is_none_or(|before| before.effect > place.effect) {
+        keep_first(&api, &reader, place).await;
+    }
+    if before.is_some_and(|before| before.heard && before.effect == place.effect) {
         // Nothing changed, or only what is told at every startup: the place and its time stand.
         return Ok(raw(text));
     }
     Ok(Telling::new(text, reader.key, place, api.0.clone()).into_response())
+}
+
+/// Keeps that a reader is told for the first time, before it is. Without that, what it was told of and what ended around
+/// a crash would never be told as ended: nobody would know that it had been told of it.
+async fn keep_first(api: &Inner, reader: &Reader, place: Place) {
+    let value = Place { heard: false, ..place }.written();
+    let cursor = Cursor { source: kept_as(&reader.key), value };
+    let kept = api.api.store.submit(Submission { cursors: vec![cursor], ..Submission::default() }).await;
+    // What holds is told all the same: a full disk must not keep it from being enforced.
+    if let Err(error) = kept {
+        tracing::warn!(%error, "that {} was told what holds is not kept; after a crash it may hold too long", reader.name);
+    }
 }
 
 /// Whether the stream can be read with this key; moves nothing.

@@ -264,10 +264,10 @@ fn citable(moment: &Moment) -> Evidence {
 fn moment(detection: &Detection) -> Moment {
     let mut fields: Vec<(String, String)> = Vec::new();
     for matched in &detection.matched {
-        let name = matched.field.split('|').next().unwrap_or_default();
+        let name = cut(matched.field.split('|').next().unwrap_or_default());
         let value = cut(&matched.value);
-        if fields.len() < limits::TOLD_FIELDS_MAX && !fields.iter().any(|(n, v)| n == name && *v == value) {
-            fields.push((name.to_owned(), value));
+        if fields.len() < limits::TOLD_FIELDS_MAX && !fields.iter().any(|(n, v)| *n == name && *v == value) {
+            fields.push((name, value));
         }
     }
     Moment {
@@ -277,7 +277,7 @@ fn moment(detection: &Detection) -> Moment {
         at: detection.timestamp,
         rule_title: cut(&detection.rule_title),
         severity: detection.severity,
-        entity: detection.entity.clone(),
+        entity: detection.entity.shortened(limits::TOLD_VALUE_CHARS_MAX),
         techniques: detection.tagged().iter().take(limits::TOLD_LIST_MAX).cloned().collect(),
         fields,
     }
@@ -302,7 +302,7 @@ fn context(
         detections: threat.detections,
         techniques: threat.techniques.iter().take(max).map(|t| t.technique.clone()).collect(),
         stage: threat.stage,
-        entities: threat.entities.iter().take(max).cloned().collect(),
+        entities: threat.entities.iter().take(max).map(|e| e.shortened(limits::TOLD_VALUE_CHARS_MAX)).collect(),
         timeline,
         false_positive,
         similar: standings.similar(threat),

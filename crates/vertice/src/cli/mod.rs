@@ -31,7 +31,9 @@ mod records;
 mod release;
 mod responses;
 mod rules;
+mod sentinel;
 mod server;
+mod share;
 mod suppressions;
 mod tail;
 mod threats;
@@ -200,6 +202,9 @@ enum Ask {
     /// The language models that help to judge
     #[command(subcommand)]
     Llm(llm::Verb),
+    /// How good triage and the language models are, measured on labelled alerts
+    #[command(subcommand)]
+    Sentinel(sentinel::Verb),
     /// What is set, and what could be
     #[command(subcommand)]
     Config(config::Verb),
@@ -331,6 +336,7 @@ impl Global {
             Ask::Playbooks(verb) => playbooks::run(verb, &client, || self.configuration(), out),
             Ask::Mappings(verb) => mappings::run(verb, &client, clock::wall(), out),
             Ask::Llm(verb) => llm::run(&verb, &self.configuration()?, out),
+            Ask::Sentinel(verb) => sentinel::run(&verb, self.configuration()?, out),
             Ask::Config(verb) => config::run(verb, self.config.as_deref(), || self.configuration(), out),
             Ask::Audit(verb) => audit::run(verb, || self.configuration(), out),
             Ask::Migrate(arguments) => migrate::run(arguments, || self.configuration(), out),

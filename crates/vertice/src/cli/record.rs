@@ -12,6 +12,7 @@ use super::Failure;
 use super::client::{Client, segment};
 use super::output::{Format, Out, Table, Tint};
 use super::records::{duration, entity, text};
+use super::share::wilson;
 use crate::limits;
 
 pub const HELP: &str = "A containment was right if its threat was judged `confirmed`, and wrong if it was judged `false_positive` or \
@@ -35,20 +36,8 @@ struct Tally {
 
 impl Tally {
     fn bound(&self) -> f64 {
-        wilson_low(self.right, self.right + self.wrong)
+        wilson(self.right, self.right + self.wrong).0
     }
-}
-
-/// The lower end of Wilson's 95 % interval of a share.
-fn wilson_low(right: u64, of: u64) -> f64 {
-    if of == 0 {
-        return 0.0;
-    }
-    let (n, z) = (of as f64, 1.959_964);
-    let p = right as f64 / n;
-    let middle = p + z * z / (2.0 * n);
-    let spread = z * (p * (1.0 - p) / n + z * z / (4.0 * n * n)).sqrt();
-    ((middle - spread) / (1.0 + z * z / n)).max(0.0)
 }
 
 pub fn print(client: &Client, out: &mut Out) -> Result<()> {
@@ -163,10 +152,10 @@ mod tests {
     #[test]
     fn few_cases_give_a_low_bound() {
         // Newcombe 1998 has such intervals; 10 of 10 has a lower end of 0.722, 81 of 263 one of 0.255.
-        assert!((wilson_low(10, 10) - 0.722).abs() < 0.001);
-        assert!((wilson_low(81, 263) - 0.255).abs() < 0.001);
-        assert_eq!((wilson_low(0, 0), wilson_low(0, 5)), (0.0, 0.0));
-        assert!(wilson_low(35, 35) > WANTED && wilson_low(34, 34) < WANTED);
+        assert!((wilson(10, 10).0 - 0.722).abs() < 0.001);
+        assert!((wilson(81, 263).0 - 0.255).abs() < 0.001);
+        assert_eq!((wilson(0, 0).0, wilson(0, 5).0), (0.0, 0.0));
+        assert!(wilson(35, 35).0 > WANTED && wilson(34, 34).0 < WANTED);
     }
 
     #[test]

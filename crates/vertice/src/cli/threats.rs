@@ -145,15 +145,26 @@ fn judge(id: &str, verdict: Verdict, note: &str, client: &Client, out: &mut Out)
 }
 
 fn table(threats: &[Value]) -> Table {
-    let mut table =
-        Table::new(&["ID", "SEVERITY", "SURE", "STATE", "PRIORITY", "LAST SEEN (UTC)", "STAGE", "DETECTIONS", "WHAT…"]);
+    let mut table = Table::new(&[
+        "ID",
+        "SEVERITY",
+        "ATTENTION",
+        "PRIORITY",
+        "SURE",
+        "STATE",
+        "LAST SEEN (UTC)",
+        "STAGE",
+        "DETECTIONS",
+        "WHAT…",
+    ]);
     for t in threats {
         table.row(vec![
             id_cell(t, "/threat_id"),
             severity_cell(t, "/severity"),
+            severity_cell(t, "/attention"),
+            (Tint::None, text(t, "/triage/priority")),
             confidence_cell(t, "/confidence"),
             (Tint::None, state(t, "/state")),
-            (Tint::None, text(t, "/triage/priority")),
             time_cell(t, "/last_seen"),
             (Tint::None, text(t, "/stage")),
             (Tint::None, text(t, "/detections")),

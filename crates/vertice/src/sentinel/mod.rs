@@ -110,11 +110,11 @@ pub fn asked(secrets: &Secrets, consult: &Consult, ask: &Ask) -> Input {
     }
 }
 
-/// The models of the configuration, or of the environment.
+/// The models of the configuration, or of the environment. `spent` is what they spent before.
 ///
 /// # Errors
 /// What can not be used, by its key.
-pub fn models(config: &config::Sentinel, clock: &Arc<Clock>) -> Result<Models> {
+pub fn models(config: &config::Sentinel, clock: &Arc<Clock>, spent: Spent) -> Result<Models> {
     let random = || {
         let mut bytes = [0; 8];
         // What waits are spread with need not be secret; without randomness they are not spread.
@@ -123,15 +123,24 @@ pub fn models(config: &config::Sentinel, clock: &Arc<Clock>) -> Result<Models> {
     };
     let world = World { clock: Arc::clone(clock) as Arc<dyn vertice_llm::Clock>, random: Arc::new(random) };
     let environment = |name: &str| std::env::var(name).ok();
-    Models::new(&config.models, &environment, world, Spent::default()).context("in [sentinel] of the configuration")
+    Models::new(&config.models, &environment, world, spent).context("in [sentinel] of the configuration")
 }
 
 /// Asks the model that is configured for triage.
-pub fn by(models: Models) -> Arc<Ask> {
+pub fn by(models: Arc<Models>) -> Arc<Ask> {
+    by_name(models, None)
+}
+
+/// Asks the model of this name, or the one that is configured for triage.
+pub fn by_name(models: Arc<Models>, name: Option<String>) -> Arc<Ask> {
     Arc::new(move |prompt, deadline| {
         let schema = Schema::new(prompt.schema.clone()).map_err(|error| error.to_string())?;
         let request = Request::new(Purpose::Triage, &prompt.system, &prompt.user, deadline).json(schema);
-        let answer = models.complete(&request).map_err(|error| error.to_string())?;
+        let answer = match &name {
+            Some(name) => models.complete_by(name, &request),
+            None => models.complete(&request),
+        };
+        let answer = answer.map_err(|error| error.to_string())?;
         let usage = Usage {
             input_tokens: answer.usage.input_tokens,
             output_tokens: answer.usage.output_tokens,
@@ -140,6 +149,43 @@ pub fn by(models: Models) -> Arc<Ask> {
             cached: answer.origin != vertice_llm::Origin::Provider,
         };
         Ok(Said { text: answer.text, model: answer.model, usage })
+    })
+}
+
+/// Under which name the store keeps what was spent.
+const SPENT: &str = "sentinel_spent";
+
+/// What was spent before the last stop. What can not be read counts as nothing, and that is told.
+///
+/// # Errors
+/// When the store can not be read.
+pub fn spent_before(store: &Store) -> Result<Spent> {
+    let Some(kept) = store.meta(SPENT).context("reading what was spent on language models")? else {
+        return Ok(Spent::default());
+    };
+    Ok(serde_json::from_str(&kept).unwrap_or_else(|error| {
+        tracing::warn!(%error, "what was spent on language models can not be read: the budget begins anew");
+        Spent::default()
+    }))
+}
+
+/// Asks, and keeps with the data what it took, so that a start does not begin a new budget. A crash forgets at most the
+/// questions that are in flight. Waits for the disk, on the thread that asked.
+pub fn remembering(ask: Arc<Ask>, models: Arc<Models>, store: Store) -> Arc<Ask> {
+    let kept = Mutex::new(models.spent());
+    Arc::new(move |prompt, deadline| {
+        let said = ask(prompt, deadline);
+        // Held while it is written, so that what is older is never written later.
+        let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let spent = models.spent();
+        if *kept != spent {
+            let text = serde_json::to_string(&spent).expect("amounts are JSON");
+            match store.set_meta(SPENT, &text) {
+                Ok(()) => *kept = spent,
+                Err(error) => tracing::warn!(%error, "what was spent on language models was not kept"),
+            }
+        }
+        said
     })
 }
 

@@ -35,6 +35,12 @@ impl Secrets {
         Ok(Secrets(key))
     }
 
+    /// With a key that is always the same, for evaluations whose answers are recorded: a recording is found by the words
+    /// of its question. Whoever reads this program knows the words beforehand, so never where attackers write.
+    pub fn repeatable() -> Secrets {
+        Secrets(blake3::derive_key("vertice sentinel eval 1", &[]))
+    }
+
     #[cfg(test)]
     pub fn known() -> Secrets {
         Secrets([7; 32])

@@ -171,3 +171,118 @@ fn what_can_not_be_asked_is_skipped_and_nobody_waits() {
     assert!(unreadable.iter().all(|r| matches!(r, Reply::Unreadable(_))));
     assert_eq!(skipped.len() + unreadable.len(), all - 1, "each question has its answer");
 }
+
+/// A model at a local address that takes a million tokens for each answer, and the address.
+fn dear_model() -> std::net::SocketAddr {
+    use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for connection in listener.incoming().flatten() {
+            let mut reader = BufReader::new(&connection);
+            let (mut line, mut length) = (String::new(), 0);
+            while reader.read_line(&mut line).is_ok_and(|n| n > 2) {
+                if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
+                    length = value.trim().parse().unwrap();
+                }
+                line.clear();
+            }
+            reader.read_exact(&mut vec![0; length]).unwrap();
+            let body = r#"{"model":"m","choices":[{"message":{"content":"{}"},"finish_reason":"stop"}],"usage":{"prompt_tokens":900000,"completion_tokens":100000}}"#;
+            let length = body.len();
+            let answer = format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}");
+            (&connection).write_all(answer.as_bytes()).unwrap();
+        }
+    });
+    address
+}
+
+/// Time that stands still, so that no budget begins anew during a test.
+struct Noon;
+
+impl vertice_llm::Clock for Noon {
+    fn now(&self) -> Timestamp {
+        now()
+    }
+}
+
+#[test]
+fn what_was_spent_survives_a_restart() {
+    use vertice_llm::{BudgetSettings, ModelSettings, Models, Provider, Settings, Spent, World};
+    let url = format!("http://{}/v1", dear_model());
+    let of_day = |tokens_per_day| Settings {
+        models: [("m".to_owned(), ModelSettings::new(Provider::Compatible, "m", &url))].into(),
+        budget: BudgetSettings { tokens_per_hour: 0, tokens_per_day, usd_per_hour: 0.0, usd_per_day: 0.0 },
+        ..Settings::default()
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let open = || vertice_store::Store::open(dir.path(), Arc::new(now), vertice_store::Options::default()).unwrap();
+    let start = |store: &vertice_store::Store, tokens_per_day| {
+        let world = World { clock: Arc::new(Noon), random: Arc::new(|| 1) };
+        let spent = super::spent_before(store).unwrap();
+        let models = Arc::new(Models::new(&of_day(tokens_per_day), &|_| None, world, spent).unwrap());
+        (super::remembering(super::by(Arc::clone(&models)), Arc::clone(&models), store.clone()), models)
+    };
+    let question = super::prompt::prompt(&Secrets::known(), &consults(&injections()[..1])[0]);
+    let late = now().plus_seconds(600);
+    let store = open();
+    assert_eq!(super::spent_before(&store).unwrap(), Spent::default());
+    let (ask, models) = start(&store, 0);
+    let no_opinion = ask(&question, late).unwrap_err();
+    assert!(!no_opinion.contains("budget"), "it was asked, and the answer has the wrong shape: {no_opinion}");
+    let spent = models.spent();
+    assert_eq!((spent.day.tokens, spent.hour.tokens), (1_000_000, 1_000_000));
+    drop((ask, models));
+    store.close().unwrap();
+    drop(store);
+
+    let store = open();
+    assert_eq!(super::spent_before(&store).unwrap(), spent, "it is kept with the data");
+    // Half of what was spent, and far more than a question may cost.
+    let (ask, models) = start(&store, 500_000);
+    let skipped = ask(&question, late).unwrap_err();
+    assert!(skipped.contains("budget"), "{skipped}");
+    assert_eq!(models.spent(), spent, "what is skipped costs nothing");
+    store.set_meta(super::SPENT, "{").unwrap();
+    assert_eq!(
+        super::spent_before(&store).unwrap(),
+        Spent::default(),
+        "what can not be read is no reason not to start"
+    );
+    let (ask, _) = start(&store, 500_000);
+    let asked = ask(&question, late).unwrap_err();
+    assert_eq!(asked, no_opinion, "with nothing remembered the same budget would let it be asked");
+}
+
+#[test]
+fn what_is_told_is_bounded_whatever_attackers_write() {
+    let long = "\u{1f512}".repeat(60_000);
+    let mut engine = engine();
+    let rule = "title: A name\nid: 00000000-0000-4000-8000-000000000200\nstatus: stable\nlogsource: {product: vertice}\n\
+        level: high\ndetection: {s: {event.action: attack}, condition: s}\n\
+        vertice: {class: malware_detected, confidence: 90, entity: user.name}\n";
+    let mut files = vec![
+        ContentFile { path: "rules/name.yml".into(), text: rule.into() },
+        ContentFile { path: "policy/test".into(), text: r#"{"consult": true}"#.into() },
+    ];
+    files.extend(Injection::rules().into_iter().map(|(path, text)| ContentFile { path, text }));
+    let mapping = std::fs::read_to_string(root().join("content/mappings/vertice.yml")).unwrap();
+    files.push(ContentFile { path: "mappings/vertice.yml".into(), text: mapping });
+    apply(&mut engine, &Input::Content(Arc::new(Content::compile(files))));
+    let line = |n: usize| {
+        let payload: serde_json::Map<_, _> = vertice_testkit::injections::PLACES
+            .iter()
+            .map(|(field, _)| ((*field).to_owned(), long[..50_000].into()))
+            .collect();
+        let event = serde_json::json!({"event_id": n.to_string(), "timestamp": "2026-03-01T10:00:00Z", "source": "endpoint",
+            "event_type": "attack", "source_ip": "203.0.113.9", "payload": payload});
+        RawEvent { origin: "test".into(), line: event.to_string() }
+    };
+    let consults = questions(apply(&mut engine, &Input::Events((0..10).map(line).collect())));
+    assert!(!consults.is_empty());
+    for consult in consults {
+        let told = serde_json::to_vec(&consult.context).unwrap().len();
+        println!("{told} bytes are told of {} detections", consult.context.detections);
+        assert!(told < limits::CONSULT_BYTES_MAX, "{told}");
+    }
+}

@@ -121,6 +121,7 @@ fn every_panel_says_what_it_shows_in_which_unit_and_when_there_is_nothing() {
         "Containments by stage",
         "Kafka lag",
         "Log sync time",
+        "Sentinel analysis rate",
         "Dropped, refused and dead-lettered",
     ] {
         assert!(titles.contains(wanted), "{wanted} is missing");

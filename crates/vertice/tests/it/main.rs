@@ -15,6 +15,8 @@ mod dashboard;
 #[cfg(test)]
 mod disk;
 #[cfg(test)]
+mod evaluation;
+#[cfg(test)]
 mod image;
 #[cfg(feature = "kafka")]
 #[cfg(test)]

@@ -19,7 +19,7 @@ const TELL: &str = "name: Tell\nversion: '1'\ndescription: Tells of an attack.\n
     success_criteria: [message_delivered]}\nrollback: {enabled: true, conditions: [manual_override]}\n";
 
 /// How the model of a test is.
-enum Mood {
+pub enum Mood {
     /// It does what attackers tell it, and is careful not to be seen doing so.
     Obeys,
     /// It answers when it is let go, which is at the end.
@@ -27,15 +27,17 @@ enum Mood {
 }
 
 /// A server that is a model in the form of OpenAI's, and whoever is told of attacks.
-struct Stand {
-    address: SocketAddr,
+pub struct Stand {
+    /// Where it listens.
+    pub address: SocketAddr,
     asked: AtomicUsize,
     told: AtomicUsize,
     mood: Mood,
 }
 
 impl Stand {
-    fn start(mood: Mood) -> Arc<Stand> {
+    /// Starts one.
+    pub fn start(mood: Mood) -> Arc<Stand> {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let stand = Arc::new(Stand { address, asked: AtomicUsize::new(0), told: AtomicUsize::new(0), mood });
@@ -47,6 +49,11 @@ impl Stand {
             }
         });
         stand
+    }
+
+    /// How often it was asked.
+    pub fn asked(&self) -> usize {
+        self.asked.load(Relaxed)
     }
 
     /// Answers the requests of one connection.

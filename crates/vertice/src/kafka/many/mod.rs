@@ -156,6 +156,7 @@ async fn serve(config: &Config, opened: Opened) -> Result<()> {
     let api = Api {
         store: overview.clone(),
         content: in_force(),
+        intent: Arc::new(content::intent()?),
         metrics: Arc::clone(&metrics),
         links: links.clone(),
         produce: Some(produce),
