@@ -66,7 +66,7 @@ fn play(content: &Arc<Content>, action: &str, command: &str) -> (Detection, Thre
 fn words_suggest_techniques_where_a_rule_names_none_and_start_nothing() {
     let content = Arc::new(content(&[file("intel/commands.txt", TABLE)]));
     assert_eq!(content.refused, []);
-    let dump = "cmd.exe /c procdump64.exe -ma lsass.exe out.dmp";
+    let dump = "procdump64.exe -ma lsass.exe out.dmp";
     // action, command → techniques of the detection, by whom, techniques of the threat, runs
     for (action, command, techniques, by, of_threat, acts) in [
         ("tagged", dump, "T1003.001", None, "T1003.001", true),
