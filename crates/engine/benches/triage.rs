@@ -127,6 +127,7 @@ fn largest(detection: &Detection, threat: &Threat) -> Consult {
     let timeline: Vec<Moment> = (0..limits::TOLD_MOMENTS_MAX).map(moment).collect();
     let evidence = |m: &Moment| Evidence { cite: m.cite.clone(), detection_id: m.detection_id, position: m.position };
     let consultation = Consultation {
+        left_out: Vec::new(),
         consultation_id: ConsultationId::derive("largest"),
         threat_id: threat.threat_id,
         reason: vertice_model::AskReason::Severe,
