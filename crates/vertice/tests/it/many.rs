@@ -55,7 +55,7 @@ impl Site {
         written(dir.join("content/playbooks/tell.yml"), PLAYBOOK);
         let text = format!(
             "[content]\ndirs = [{:?}]\n[store.postgres]\nhost = \"{socket}\"\nport = {port}\ndb = \"{name}\"\n\
-             key_dir = {:?}\n[stream.kafka]\nbrokers = [\"{brokers}\"]\ngroup = \"{prefix}group\"\n\
+             audit_dir = {:?}\n[stream.kafka]\nbrokers = [\"{brokers}\"]\ngroup = \"{prefix}group\"\n\
              create_topics = true\npartitions = {PARTITIONS}\nreplication = 1\nsession_timeout_s = 2\n\
              [stream.kafka.topics]\nevents = \"{events}\"\ndetections = \"{prefix}detections\"\n\
              threats = \"{prefix}threats\"\nresponses = \"{prefix}responses\"\ndeadletter = \"{prefix}deadletter\"\n\

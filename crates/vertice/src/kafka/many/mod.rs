@@ -89,7 +89,7 @@ impl Opened {
 
 /// The directory of the key that signs the audit of all shards.
 fn key_dir(config: &Config) -> PathBuf {
-    let own = &config.store.postgres.key_dir;
+    let own = &config.store.postgres.audit_dir;
     if own.as_os_str().is_empty() { config.data.dir.clone() } else { own.clone() }
 }
 
