@@ -16,7 +16,8 @@ mod dashboard;
 mod disk;
 #[cfg(test)]
 mod image;
-#[cfg(all(test, feature = "kafka"))]
+#[cfg(test)]
+#[cfg(feature = "kafka")]
 mod kafka;
 #[cfg(test)]
 mod keys;
@@ -25,7 +26,8 @@ mod kill;
 #[cfg(test)]
 mod kubernetes;
 mod live;
-#[cfg(all(test, feature = "kafka"))]
+#[cfg(test)]
+#[cfg(feature = "kafka")]
 mod many;
 #[cfg(test)]
 mod metrics;
