@@ -387,22 +387,21 @@ fn whatever_dies_nothing_is_lost_and_nothing_done_twice() {
     let first =
         |received: &Received| -> usize { received.0.lock().unwrap().keys().filter(|k| !k.ends_with("again")).count() };
     until("what can be told is told", || first(&received) + 100 >= found.len());
-    let twice: Vec<(String, Vec<String>)> = received
-        .0
-        .lock()
-        .unwrap()
-        .iter()
-        .filter(|(_, keys)| keys.len() > 1)
-        .map(|(a, k)| (a.clone(), k.clone()))
-        .collect();
+    // A request that was on its way when its sender died may come again, under its key, by which receivers drop it.
+    let (mut twice, mut again) = (Vec::new(), 0);
+    for (address, keys) in received.0.lock().unwrap().iter() {
+        let different: BTreeSet<&String> = keys.iter().collect();
+        again += keys.len() - different.len();
+        twice.extend((different.len() > 1).then(|| address.clone()));
+    }
     println!(
-        "{times} blows: {} acknowledged, {} detected, {} told, {} twice",
+        "{times} blows: {} acknowledged, {} detected, {} told, {} told twice, {again} requests repeated under their key",
         kept.len(),
         found.len(),
         first(&received),
         twice.len()
     );
-    assert!(twice.is_empty(), "{twice:?}");
+    assert!(twice.is_empty() && again <= times, "{twice:?}");
     decided_anywhere(&servers, &received);
     for server in servers {
         assert_eq!(server.stop(), Some(0));
