@@ -54,13 +54,14 @@ impl Site {
         written(dir.join("content/rules/mallory.yml"), RULE);
         written(dir.join("content/playbooks/tell.yml"), PLAYBOOK);
         let text = format!(
-            "[content]\ndirs = [{:?}]\n[store.postgres]\nhost = \"{socket}\"\nport = {port}\ndb = \"{name}\"\n\
+            "[content]\ndirs = [{:?}]\n{}[store.postgres]\nhost = \"{socket}\"\nport = {port}\ndb = \"{name}\"\n\
              audit_dir = {:?}\n[stream.kafka]\nbrokers = [\"{brokers}\"]\ngroup = \"{prefix}group\"\n\
              create_topics = true\npartitions = {PARTITIONS}\nreplication = 1\nsession_timeout_s = 2\n\
              [stream.kafka.topics]\nevents = \"{events}\"\ndetections = \"{prefix}detections\"\n\
              threats = \"{prefix}threats\"\nresponses = \"{prefix}responses\"\ndeadletter = \"{prefix}deadletter\"\n\
              hits = \"{prefix}hits\"\n{further}",
             dir.join("content"),
+            if further.is_empty() { sigma() } else { String::new() },
             dir.join(format!("{name}-key")),
         );
         written(dir.join(format!("{name}.toml")), &text);
@@ -79,6 +80,16 @@ impl Site {
     fn publisher(&self) -> Publisher {
         Publisher::open(&Settings::new(shared().brokers(), "writer")).unwrap()
     }
+}
+
+/// SigmaHQ's rules, where they are: for those who compare detections.
+fn sigma() -> String {
+    let rules = vertice_testkit::root().join("../shared/data/sigma/rules");
+    if !rules.is_dir() {
+        println!("without the rules of ../shared/data/sigma, which is not there");
+        return String::new();
+    }
+    format!("rules = [{rules:?}]\n")
 }
 
 fn until(what: &str, mut so: impl FnMut() -> bool) {
