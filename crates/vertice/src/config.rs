@@ -359,12 +359,27 @@ mod tests {
             "VERTICE_RESPONSE_BLAST_RADIUS_PER_HOUR" => Some("3".to_owned()),
             "VERTICE_RESPONSE_FIREWALL_RULE_ENABLED" => Some("true".to_owned()),
             "KAFKA_BROKERS" => Some("k1:9092,k2:9092".to_owned()),
+            "POSTGRES_HOST" => Some("db".to_owned()),
+            "POSTGRES_PORT" => Some("6000".to_owned()),
+            "POSTGRES_PASSWORD" => Some("s3cr3t".to_owned()),
             "VERTICE_STREAM_KAFKA_TOPICS_EVENTS" => Some("raw".to_owned()),
             "VERTICE_STREAM_KAFKA_SECURITY_PASSWORD" => Some("s3cr3t".to_owned()),
             "VERTICE_SENTINEL_BUDGET_USD_PER_DAY" => Some("0.5".to_owned()),
             _ => None,
         };
         let config = load(None, set).unwrap();
+        let postgres = &config.store.postgres;
+        assert_eq!((postgres.is_on(), postgres.port, postgres.db.as_str()), (true, 6000, "vertice"));
+        assert_eq!(
+            postgres.settings(Path::new(".")).unwrap().whereabouts(),
+            "PostgreSQL db:6000/vertice",
+            "one by one"
+        );
+        assert!(!format!("{config:?}").contains("s3cr3t"));
+        let whole = |name: &str| (name == "DATABASE_URL").then(|| "postgres://a:s3cr3t@b:1/c".to_owned());
+        let whole = load(None, whole).unwrap().store.postgres;
+        assert_eq!(whole.settings(Path::new(".")).unwrap().whereabouts(), "PostgreSQL b:1/c", "at once");
+        assert!(!load(None, |_| None).unwrap().store.postgres.is_on());
         assert_eq!(config.server.listen.port(), 7);
         assert_eq!(config.sources.files, [PathBuf::from("/a"), PathBuf::from("/b")]);
         assert_eq!((config.sources.local, config.response.blast_radius_per_hour), (false, 3));

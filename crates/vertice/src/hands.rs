@@ -356,6 +356,14 @@ mod tests {
     }
 
     #[test]
+    fn who_had_a_shard_before_carries_nothing_out() {
+        let fence = Fence::default();
+        assert!(fence.lets(1, 4) && fence.lets(1, 4) && fence.lets(1, 6) && fence.lets(2, 1));
+        assert!(!fence.lets(1, 4), "another owner was seen since");
+        assert!(fence.lets(1, 6) && fence.lets(0, 0), "and a data directory has one owner");
+    }
+
+    #[test]
     fn many_are_told_apart_as_two_are() {
         let mut orders = Vec::new();
         for (n, run) in ["r1", "r2", "r1", "r3"].iter().enumerate() {

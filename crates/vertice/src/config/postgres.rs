@@ -36,7 +36,7 @@ pub struct Postgres {
     /// Certificates, in PEM, of whoever vouches for the server; empty for the public ones.
     pub ca_file: PathBuf,
     /// The directory of the key that signs the audit of all shards, the same for all instances; empty for the data directory.
-    pub key_dir: PathBuf,
+    pub audit_dir: PathBuf,
 }
 
 impl Postgres {

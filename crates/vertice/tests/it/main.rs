@@ -28,7 +28,8 @@ mod kill;
 #[cfg(test)]
 mod kubernetes;
 mod live;
-#[cfg(all(test, feature = "kafka"))]
+#[cfg(test)]
+#[cfg(feature = "kafka")]
 mod many;
 #[cfg(test)]
 mod metrics;

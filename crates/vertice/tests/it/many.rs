@@ -54,13 +54,14 @@ impl Site {
         written(dir.join("content/rules/mallory.yml"), RULE);
         written(dir.join("content/playbooks/tell.yml"), PLAYBOOK);
         let text = format!(
-            "[content]\ndirs = [{:?}]\n[store.postgres]\nhost = \"{socket}\"\nport = {port}\ndb = \"{name}\"\n\
-             key_dir = {:?}\n[stream.kafka]\nbrokers = [\"{brokers}\"]\ngroup = \"{prefix}group\"\n\
+            "[content]\ndirs = [{:?}]\n{}[store.postgres]\nhost = \"{socket}\"\nport = {port}\ndb = \"{name}\"\n\
+             audit_dir = {:?}\n[stream.kafka]\nbrokers = [\"{brokers}\"]\ngroup = \"{prefix}group\"\n\
              create_topics = true\npartitions = {PARTITIONS}\nreplication = 1\nsession_timeout_s = 2\n\
              [stream.kafka.topics]\nevents = \"{events}\"\ndetections = \"{prefix}detections\"\n\
              threats = \"{prefix}threats\"\nresponses = \"{prefix}responses\"\ndeadletter = \"{prefix}deadletter\"\n\
              hits = \"{prefix}hits\"\n{further}",
             dir.join("content"),
+            if further.is_empty() { sigma() } else { String::new() },
             dir.join(format!("{name}-key")),
         );
         written(dir.join(format!("{name}.toml")), &text);
@@ -79,6 +80,16 @@ impl Site {
     fn publisher(&self) -> Publisher {
         Publisher::open(&Settings::new(shared().brokers(), "writer")).unwrap()
     }
+}
+
+/// SigmaHQ's rules, where they are: for those who compare detections.
+fn sigma() -> String {
+    let rules = vertice_testkit::root().join("../shared/data/sigma/rules");
+    if !rules.is_dir() {
+        println!("without the rules of ../shared/data/sigma, which is not there");
+        return String::new();
+    }
+    format!("rules = [{rules:?}]\n")
 }
 
 fn until(what: &str, mut so: impl FnMut() -> bool) {
@@ -387,22 +398,21 @@ fn whatever_dies_nothing_is_lost_and_nothing_done_twice() {
     let first =
         |received: &Received| -> usize { received.0.lock().unwrap().keys().filter(|k| !k.ends_with("again")).count() };
     until("what can be told is told", || first(&received) + 100 >= found.len());
-    let twice: Vec<(String, Vec<String>)> = received
-        .0
-        .lock()
-        .unwrap()
-        .iter()
-        .filter(|(_, keys)| keys.len() > 1)
-        .map(|(a, k)| (a.clone(), k.clone()))
-        .collect();
+    // A request that was on its way when its sender died may come again, under its key, by which receivers drop it.
+    let (mut twice, mut again) = (Vec::new(), 0);
+    for (address, keys) in received.0.lock().unwrap().iter() {
+        let different: BTreeSet<&String> = keys.iter().collect();
+        again += keys.len() - different.len();
+        twice.extend((different.len() > 1).then(|| address.clone()));
+    }
     println!(
-        "{times} blows: {} acknowledged, {} detected, {} told, {} twice",
+        "{times} blows: {} acknowledged, {} detected, {} told, {} told twice, {again} requests repeated under their key",
         kept.len(),
         found.len(),
         first(&received),
         twice.len()
     );
-    assert!(twice.is_empty(), "{twice:?}");
+    assert!(twice.is_empty() && again <= times, "{twice:?}");
     decided_anywhere(&servers, &received);
     for server in servers {
         assert_eq!(server.stop(), Some(0));

@@ -89,7 +89,7 @@ impl Opened {
 
 /// The directory of the key that signs the audit of all shards.
 fn key_dir(config: &Config) -> PathBuf {
-    let own = &config.store.postgres.key_dir;
+    let own = &config.store.postgres.audit_dir;
     if own.as_os_str().is_empty() { config.data.dir.clone() } else { own.clone() }
 }
 
@@ -192,15 +192,24 @@ async fn serve(config: &Config, opened: Opened) -> Result<()> {
     let watching = tokio::spawn(reloading.watch(told_to_reload, ends.sources.clone()));
     up::announce(&format!("vertice is ready on http://{address} ({})", protect::told(&config.response)))?;
 
-    let ended = tokio::select! {
+    let ended = until_the_end(told, &mut serving, &mut working).await;
+    Running { overview, local, ends, sources, serving, working, watching }.drain(ended).await
+}
+
+/// Waits until it is told to end, or something ends by itself.
+async fn until_the_end(
+    told: impl Future<Output = ()>,
+    serving: &mut JoinHandle<()>,
+    working: &mut JoinHandle<Result<()>>,
+) -> Result<()> {
+    tokio::select! {
         () = told => Ok(()),
-        ended = &mut serving => Err(anyhow!("serving ended by itself: {ended:?}")),
-        ended = &mut working => Err(ended.map_or_else(
+        ended = serving => Err(anyhow!("serving ended by itself: {ended:?}")),
+        ended = working => Err(ended.map_or_else(
             |panicked| anyhow!("working failed: {panicked}"),
             |ended| ended.err().unwrap_or_else(|| anyhow!("working ended by itself")),
         )),
-    };
-    Running { overview, local, ends, sources, serving, working, watching }.drain(ended).await
+    }
 }
 
 /// Makes what the first start makes, and gives the keys that there are.

@@ -252,21 +252,26 @@ async fn lived(world: &World, store: &Store, stop: &CancellationToken, judging_e
         threads: 1,
     };
     let mut judging = judge(world, store, recovered, rest, judging_ends)?;
-    tokio::select! {
-        judged = &mut judging => return judged.unwrap_or_else(|_| Err(anyhow!("judging failed"))),
-        published = &mut outlet => return published.context("publishing")?,
-        () = stop.cancelled() => {}
-    }
+    let (ended, judges, publishes) = tokio::select! {
+        judged = &mut judging => (judged.unwrap_or_else(|_| Err(anyhow!("judging failed"))), false, true),
+        published = &mut outlet => (published.context("publishing")?, true, false),
+        () = stop.cancelled() => (Ok(()), true, true),
+    };
+    // Also of a shard that fails: what became of an order that is being carried out should be known.
     hands_end.cancel();
     if tokio::time::timeout(limits::HANDOVER_TIME, acting.finish()).await.is_err() {
         tracing::warn!(shard = store.shard(), "not every order ended in time; the next owner looks after them");
     }
     judging_ends.cancel();
-    // What is not judged in time the next owner judges.
-    let _ = tokio::time::timeout(limits::HANDOVER_TIME, judging).await;
+    if judges {
+        // What is not judged in time the next owner judges.
+        let _ = tokio::time::timeout(limits::HANDOVER_TIME, judging).await;
+    }
     outlet_ends.cancel();
-    let _ = tokio::time::timeout(limits::HANDOVER_TIME, outlet).await;
-    Ok(())
+    if publishes {
+        let _ = tokio::time::timeout(limits::HANDOVER_TIME, outlet).await;
+    }
+    ended
 }
 
 fn outlet(world: &World, store: &Store, stop: &CancellationToken) -> Outlet {
