@@ -374,12 +374,13 @@ fn records_of_responses_are_never_said_to_be_done_when_simulated() {
 #[test]
 fn threats_are_listed_shown_and_judged() {
     let threat = json!({"threat_id": "1f3a9c0e-1", "state": {"is": "quiet", "at": "2026-01-03T00:00:00Z"}, "title": "Guessing by x",
-        "severity": "critical", "confidence": 0.9, "stage": "credential-access", "detections": 3, "last_seen": "2026-01-02T03:04:05Z",
+        "severity": "high", "attention": "critical", "triage": {"priority": 83}, "confidence": 0.9, "stage": "credential-access",
+        "detections": 3, "last_seen": "2026-01-02T03:04:05Z",
         "positions": [1, 9], "rules": [{"rule_title": "Guessing", "severity": "high", "confidence": 0.8, "detections": 3, "entity": "x"}],
         "verdict": {"verdict": "benign", "by": "ana", "at": "2026-01-02T03:04:05Z", "note": "a test"}, "narrative": "It guessed."});
     let page = json!({"items": [threat.clone()], "next_cursor": null});
     let (text, asked_for) = asked("threats list", ok(page));
-    assert!(text.unwrap().contains("1f3a9c0e  critical  90 %  quiet"));
+    assert!(text.unwrap().contains("1f3a9c0e  high      critical   83        90 %  quiet"));
     assert_eq!(asked_for, ["GET /api/v1/defense/threats?state=open&order=desc&limit=50 [Bearer vk_1]"]);
     let text = asked("threats show 1f3a", ok(threat.clone())).0.unwrap();
     for wanted in [

@@ -62,7 +62,7 @@ fn an_evaluation_asks_a_model_and_is_the_same_from_its_recording() {
     }
     let answered = share(&told, "/consultations/answered/n");
     assert_eq!(answered, share(&told, "/consultations/answered/of"), "each question was answered: {}", told["reasons"]);
-    // It obeys the two attackers who speak to it, and triage does not.
+    // It obeys the attacker who speaks to it, and triage does not.
     let (triage, model) = (share(&told, "/rates/3/true_positives/n"), share(&told, "/rates/4/true_positives/n"));
     assert!(model < share(&told, "/rates/4/true_positives/of"), "{}", told["rates"]);
     assert!(
