@@ -334,6 +334,35 @@ fn load(site: &Site, urls: &Mutex<Vec<String>>, stop: &AtomicBool) -> BTreeSet<S
     kept
 }
 
+/// Strikes an instance or the database so often: kills it, lets it stand still for longer than its group waits, or has it
+/// end and start again.
+fn blows(times: usize, site: &Site, servers: &mut Vec<Server>, postgres: &mut Postgres, urls: &Mutex<Vec<String>>) {
+    let mut random = Random(29);
+    for n in 0..times {
+        let at = random.below(3);
+        pause(300 + random.below(1_200) as u64);
+        if n % 10 == 6 {
+            postgres.stop_hard();
+            pause(random.below(1_000) as u64);
+            postgres.begin();
+            continue;
+        }
+        match random.below(3) {
+            0 => {
+                signal(&servers[at], rustix::process::Signal::STOP);
+                // Longer than the group waits for it, so that others have what it had.
+                pause(2_500 + random.below(2_000) as u64);
+                signal(&servers[at], rustix::process::Signal::CONT);
+                continue;
+            }
+            1 => servers.remove(at).kill(),
+            _ => assert_eq!(servers.remove(at).stop(), Some(0)),
+        }
+        servers.insert(at, site.start(at));
+        urls.lock().unwrap()[at] = servers[at].url.clone();
+    }
+}
+
 #[test]
 fn whatever_dies_nothing_is_lost_and_nothing_done_twice() {
     if let Some(missing) = missing() {
@@ -355,32 +384,10 @@ fn whatever_dies_nothing_is_lost_and_nothing_done_twice() {
         servers.iter().flat_map(|s| series(s, "vertice_kafka_shards_owned", "")).sum::<f64>() == f64::from(PARTITIONS)
     });
     let urls = Mutex::new(servers.iter().map(|s| s.url.clone()).collect::<Vec<_>>());
-    let (stop, times, mut random) = (AtomicBool::new(false), if long() { 500 } else { 30 }, Random(29));
+    let (stop, times) = (AtomicBool::new(false), if long() { 500 } else { 30 });
     let kept = std::thread::scope(|scope| {
         let loading = scope.spawn(|| load(&site, &urls, &stop));
-        for n in 0..times {
-            let at = random.below(3);
-            pause(300 + random.below(1_200) as u64);
-            if n % 10 == 6 {
-                postgres.stop_hard();
-                pause(random.below(1_000) as u64);
-                postgres.begin();
-                continue;
-            }
-            match random.below(3) {
-                0 => {
-                    signal(&servers[at], rustix::process::Signal::STOP);
-                    // Longer than the group waits for it, so that others have what it had.
-                    pause(2_500 + random.below(2_000) as u64);
-                    signal(&servers[at], rustix::process::Signal::CONT);
-                    continue;
-                }
-                1 => servers.remove(at).kill(),
-                _ => assert_eq!(servers.remove(at).stop(), Some(0)),
-            }
-            servers.insert(at, site.start(at));
-            urls.lock().unwrap()[at] = servers[at].url.clone();
-        }
+        blows(times, &site, &mut servers, &mut postgres, &urls);
         stop.store(true, Ordering::Relaxed);
         loading.join().unwrap()
     });
