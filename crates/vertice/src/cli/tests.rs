@@ -382,8 +382,13 @@ fn threats_are_listed_shown_and_judged() {
     let (text, asked_for) = asked("threats list", ok(page));
     assert!(text.unwrap().contains("1f3a9c0e  high      critical   83        90 %  quiet"));
     assert_eq!(asked_for, ["GET /api/v1/defense/threats?state=open&order=desc&limit=50 [Bearer vk_1]"]);
-    let text = asked("threats show 1f3a", ok(threat.clone())).0.unwrap();
+    let intent = json!({"seen_by": "rules", "forecast": {"predictions": [{"technique": "T1078"}], "standing_text": "31 of 100"}});
+    let (text, asked_for) = asked("threats show 1f3a", vec![(200, "", threat.clone()), (200, "", intent)]);
+    assert_eq!(asked_for[1], "GET /api/v1/defense/threats/1f3a9c0e-1/intent [Bearer vk_1]");
+    let text = text.unwrap();
     for wanted in [
+        "T1078",
+        "how sure: 31 of 100",
         "log positions 1 to 9",
         "benign by ana, 2026-01-02 03:04:05: a test",
         "It guessed.",
