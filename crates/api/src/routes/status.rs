@@ -19,7 +19,8 @@ use crate::{LastReload, Source};
 pub(crate) struct Status {
     /// The version of the program.
     version: &'static str,
-    /// How far responses go: `observe` checks and records them, and changes nothing.
+    /// How far responses go: `observe` checks and records them, and changes nothing; `live` carries out those whose verbs are
+    /// switched on.
     mode: &'static str,
     /// The last position of the log.
     log_end: Position,
@@ -86,13 +87,14 @@ pub(crate) async fn status(api: Shared, _: Query<NoParams>) -> Result<Response, 
     let store = &api.api.store;
     let (log_end, judged_to) = (store.log_end(), store.judged_to());
     let stats = store.stats();
+    let content = api.api.content.borrow().clone();
     let status = Status {
         version: api.api.version,
-        mode: "observe",
+        mode: if content.policy.live.is_empty() { "observe" } else { "live" },
         log_end,
         judged_to,
         lag: log_end.0.saturating_sub(judged_to.0),
-        content: api.api.content.borrow().digest().to_owned(),
+        content: content.digest().to_owned(),
         last_reload: api.api.last_reload.borrow().clone(),
         counts,
         store: StoreStatus {
