@@ -21,7 +21,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use vertice_engine::{Content, Stamp};
 use vertice_model::{Position, limits::RAW_EVENT_BYTES_MAX};
-use vertice_store::{PackedEvents, Submission, SubmitError, Submitted};
+use vertice_store::{PackedEvents, Submission, SubmitError, Submitted, UnderWay};
 use vertice_stream::kafka::{Batch, Consumer, Held, Next, OutRecord, Partition, Problem, Publisher, Record, Settings};
 
 use super::topics::{Where, dead_letter};
@@ -70,6 +70,8 @@ pub struct Intake {
 #[derive(Default)]
 struct Work {
     shares: Vec<Share>,
+    /// Of a full batch: judging gives way until it is in the log, as it does for large bodies.
+    _bulk: Option<UnderWay>,
 }
 
 /// What one partition's part of a batch came to.
@@ -205,7 +207,9 @@ impl Intake {
             let (events, refused) = (PackedEvents::of(&origin, &lines), letters.len() as u64);
             shares.push(Share { held: held.clone(), next, events, letters, refused });
         }
-        Work { shares }
+        let events: u64 = shares.iter().map(|share| share.events.count()).sum();
+        let bulk = (events >= limits::KAFKA_BULK_EVENTS).then(|| self.parts.rim.store.under_way());
+        Work { shares, _bulk: bulk }
     }
 
     fn letter(&self, record: &Record<'_>, reason: &str, stamp: Stamp) -> OutRecord {
