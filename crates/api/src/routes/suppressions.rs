@@ -162,6 +162,7 @@ pub(crate) async fn propose(
     _: Query<NoParams>,
     Json(proposal): Json<Proposal>,
 ) -> Result<Response, Problem> {
+    one_judges(&api)?;
     fits("the reason", &proposal.reason)?;
     let scope = Scope { rule_id: proposal.rule_id, on: proposal.entity.as_deref().map(entity).transpose()? };
     let wish = SuppressionWish::Propose { reason: proposal.reason };
@@ -244,6 +245,7 @@ async fn wished(
     by: Principal,
     took: impl Fn(&SuppressionState) -> bool,
 ) -> Result<Response, Problem> {
+    one_judges(api)?;
     let found: Suppression = api.get(RecordKind::Suppression, id).await?;
     if let Some(why) = over(&found) {
         return Err(conflict(why));
@@ -254,6 +256,15 @@ async fn wished(
         return Err(conflict(over(&stands).unwrap_or_else(|| "the engine did not accept it".to_owned())));
     }
     Ok(json(status(judged), &stands))
+}
+
+/// Refuses where many shards judge: what is suppressed is state of the one that is told, and the detections of a rule may
+/// lie in any of them.
+fn one_judges(api: &Shared) -> Result<(), Problem> {
+    match api.api.store.shards().len() {
+        0 | 1 => Ok(()),
+        shards => Err(conflict(format!("{shards} shards judge here, and suppressions do not reach all of them yet"))),
+    }
 }
 
 /// Why nothing can be made of a suppression any more, if nothing can.

@@ -9,10 +9,10 @@
 
 mod batch;
 mod check;
+mod cloud;
 mod consumer;
 mod ears;
 mod held;
-mod letter;
 mod noise;
 mod problem;
 mod publisher;
@@ -21,9 +21,9 @@ mod wait;
 
 pub use batch::{Batch, Headers, Record};
 pub use check::{Found, Patience, Wanted, check};
+pub use cloud::{About, cloud_event};
 pub use consumer::{Consumer, Next};
 pub use held::{Begin, Epoch, Held, Lag, Partition};
-pub use letter::{About, cloud_event, dead_letter};
 pub use problem::Problem;
 pub use publisher::{Delivered, OutRecord, Pending, PublishError, Publisher, Spot};
 pub use settings::{Mechanism, Sasl, Secret, Settings, Tls};

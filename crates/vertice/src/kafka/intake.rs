@@ -24,8 +24,8 @@ use vertice_model::{Position, limits::RAW_EVENT_BYTES_MAX};
 use vertice_store::{PackedEvents, Submission, SubmitError, Submitted, UnderWay};
 use vertice_stream::kafka::{Batch, Consumer, Held, Next, OutRecord, Partition, Problem, Publisher, Record, Settings};
 
-use super::topics::{Where, dead_letter};
-use super::{cursors, outlet};
+use super::topics::Where;
+use super::{cursors, values};
 use crate::clock::Clock;
 use crate::config::Topics;
 use crate::limits;
@@ -215,18 +215,8 @@ impl Intake {
     fn letter(&self, record: &Record<'_>, reason: &str, stamp: Stamp) -> OutRecord {
         let partition = record.partition();
         let from = Where { topic: &partition.topic, partition: partition.number, offset: record.offset };
-        let key = record.key.filter(|key| key.len() <= limits::DEAD_LETTER_KEY_BYTES_MAX).unwrap_or_default();
-        let message = dead_letter(from, key, record.value.unwrap_or_default(), reason);
-        let mut out = outlet::out_record(message, &self.parts.names, "/vertice/deadletter", || stamp.now.to_string());
-        // Beside the value, for those who look at headers only.
-        let own = [
-            ("reason", reason.to_owned()),
-            ("topic", from.topic.to_owned()),
-            ("partition", from.partition.to_string()),
-            ("offset", from.offset.to_string()),
-        ];
-        out.headers.extend(own.map(|(name, value)| (name.to_owned(), value.into_bytes())));
-        out
+        let (key, value) = (record.key.unwrap_or_default(), record.value.unwrap_or_default());
+        values::letter(from, key, value, reason, &self.parts.names, || stamp.now.to_string())
     }
 
     /// Hands the first of what waits to the log, its dead letters before it.
@@ -387,12 +377,7 @@ impl Work {
 
 /// The line of a value that a mapping can read.
 fn readable<'a>(content: &Content, stamp: Stamp, value: Option<&'a [u8]>) -> Result<&'a str, String> {
-    let value = value.ok_or("it has no value")?;
-    if value.len() > RAW_EVENT_BYTES_MAX {
-        return Err(format!("it has {} bytes, and an event has at most {RAW_EVENT_BYTES_MAX}", value.len()));
-    }
-    let text = std::str::from_utf8(value).map_err(|e| format!("it is not UTF-8: {e}"))?;
-    let line = text.trim_end_matches(['\r', '\n']);
+    let line = values::line(value)?;
     content.mappings.check_line(stamp, line).map(|()| line).map_err(|refusal| refusal.to_string())
 }
 

@@ -12,6 +12,7 @@ pub mod many;
 mod outlet;
 mod settings;
 pub mod topics;
+mod values;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -428,6 +428,9 @@ fn whatever_dies_nothing_is_lost_and_nothing_done_twice() {
 
 /// Whoever is asked takes a decision, whichever instance judges what it is about.
 fn decided_anywhere(servers: &[Server], received: &Received) {
+    let wish = json!({"rule_id": "any", "reason": "ours"});
+    let (status, refused) = servers[0].post_json("/api/v1/defense/suppressions", &wish).unwrap();
+    assert!(status == 409 && refused["detail"].as_str().unwrap().contains("shards judge here"), "{refused}");
     let waiting = || {
         let all = servers[0].all("/api/v1/defense/approvals");
         all.into_iter().filter(|q| q["state"] == "pending").collect::<Vec<Value>>()

@@ -2,19 +2,16 @@
 
 use std::time::Duration;
 
-use vertice_stream::kafka::{
-    About, Begin, Consumer, Next, OutRecord, Partition, PublishError, Publisher, cloud_event, dead_letter,
-};
+use vertice_stream::kafka::{About, Begin, Consumer, Next, OutRecord, Partition, PublishError, Publisher, cloud_event};
 
 use super::{cluster, create, next, read, record, records, settings, topic};
 
 #[test]
-fn a_record_comes_back_as_it_was_sent_and_a_refused_one_as_it_was_received() {
+fn a_record_comes_back_as_it_was_sent() {
     let Some(cluster) = cluster() else { return };
     let mut settings = settings(cluster.brokers(), "trip");
     settings.headers = true;
     create(&settings, "trip", 1, 1);
-    create(&settings, "trip.dead", 1, 1);
     let publisher = Publisher::open(&settings).unwrap();
     let about = About {
         id: "trip|0|0",
@@ -46,17 +43,6 @@ fn a_record_comes_back_as_it_was_sent_and_a_refused_one_as_it_was_received() {
     assert_eq!((all[1].timestamp_ms, all[1].headers.iter().count()), (Some(1_700_000_000_000), 32));
     assert!(all[1].headers.left_out() && !all[0].headers.left_out());
     assert_eq!((all[2].key, all[2].value), (Some(&b"gone"[..]), None));
-
-    let letter = dead_letter(&topic("trip.dead"), &all[1], "it is no JSON", "2026-01-02T03:04:05Z");
-    publisher.send_blocking(vec![letter]).unwrap();
-    let mut consumer = Consumer::open(&settings, &["trip.dead"]).unwrap();
-    let batch = records(&mut consumer);
-    let dead = batch.iter().next().unwrap();
-    assert_eq!((dead.key, dead.value), (all[1].key, all[1].value));
-    let told: Vec<String> = ["reason", "topic", "partition", "offset", "ce_id", "ce_specversion"]
-        .map(|name| String::from_utf8(dead.headers.get(name).unwrap().to_vec()).unwrap())
-        .into();
-    assert_eq!(told, ["it is no JSON", "trip", "0", "1", "trip|0|1", "1.0"]);
 }
 
 #[test]

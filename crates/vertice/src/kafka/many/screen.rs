@@ -20,14 +20,14 @@ use tokio_util::sync::CancellationToken;
 use vertice_api::Metrics;
 use vertice_engine::route::{Mark, Message};
 use vertice_engine::{Content, Screener};
-use vertice_model::{Place, RawEvent, Routed, Timestamp, limits::RAW_EVENT_BYTES_MAX};
+use vertice_model::{Place, RawEvent, Routed, Timestamp};
 use vertice_stream::kafka::{
     Batch, Begin, Consumer, Held, Next, OutRecord, Partition, Pending, Problem, PublishError, Publisher, Record,
     Settings,
 };
 
-use super::super::outlet;
-use super::super::topics::{Where, dead_letter};
+use super::super::topics::Where;
+use super::super::values;
 use crate::clock::Clock;
 use crate::config::Topics;
 use crate::limits;
@@ -191,7 +191,7 @@ impl Screening {
             source.ended = false;
             let at = record.timestamp_ms.map_or(0, |ms| ms.saturating_mul(1_000));
             source.read_at = source.read_at.max(Timestamp::from_micros(at));
-            match line(record.value) {
+            match values::line(record.value) {
                 Ok(line) => {
                     let (partition, offset) = (record.partition().number, record.offset);
                     let origin = format!("kafka:{topic}/{partition}").into();
@@ -260,18 +260,7 @@ impl Screening {
 
     fn letter(&self, from: &Place, key: &[u8], value: &[u8], reason: &str) -> OutRecord {
         let place = Where { topic: &from.topic, partition: from.partition, offset: from.offset };
-        let key = if key.len() <= limits::DEAD_LETTER_KEY_BYTES_MAX { key } else { &[] };
-        let message = dead_letter(place, key, value, reason);
-        let now = || self.parts.clock.now().to_string();
-        let mut out = outlet::out_record(message, &self.parts.names, "/vertice/deadletter", now);
-        let own = [
-            ("reason", reason.to_owned()),
-            ("topic", from.topic.to_string()),
-            ("partition", from.partition.to_string()),
-            ("offset", from.offset.to_string()),
-        ];
-        out.headers.extend(own.map(|(name, value)| (name.to_owned(), value.into_bytes())));
-        out
+        values::letter(place, key, value, reason, &self.parts.names, || self.parts.clock.now().to_string())
     }
 
     fn begin_sending(&self, mut sending: Sending) -> Sending {
@@ -378,16 +367,6 @@ impl Screening {
             Err(problem) => tracing::warn!("{problem}; what follows the last commit is screened again"),
         }
     }
-}
-
-/// The line of a value.
-fn line(value: Option<&[u8]>) -> Result<&str, String> {
-    let value = value.ok_or("it has no value")?;
-    if value.len() > RAW_EVENT_BYTES_MAX {
-        return Err(format!("it has {} bytes, and an event has at most {RAW_EVENT_BYTES_MAX}", value.len()));
-    }
-    let text = std::str::from_utf8(value).map_err(|e| format!("it is not UTF-8: {e}"))?;
-    Ok(text.trim_end_matches(['\r', '\n']))
 }
 
 fn not_sent() -> PublishError {
