@@ -77,10 +77,13 @@ pub fn narrate(threat: &Threat, detections: &[Detection]) -> Vec<Sentence> {
     };
     all.push(Sentence {
         text: format!(
-            "Between {} and {} there were {} detections about {}{of}, of {} severity and {} percent confidence",
+            "Between {} and {} there {} about {}{of}, of {} severity and {} percent confidence",
             threat.first_seen,
             threat.last_seen,
-            threat.detections,
+            match threat.detections {
+                1 => "was 1 detection".to_owned(),
+                many => format!("were {many} detections"),
+            },
             if about.is_empty() { "nobody".to_owned() } else { about.join(", ") },
             threat.severity.as_str(),
             threat.confidence.percent(),
@@ -95,7 +98,10 @@ pub fn narrate(threat: &Threat, detections: &[Detection]) -> Vec<Sentence> {
     if !threat.techniques.is_empty() {
         let named: Vec<&str> =
             threat.techniques.iter().take(limits::NARRATED_MAX).map(|t| t.technique.as_str()).collect();
-        let text = format!("Of {} techniques the first seen were {}", threat.techniques.len(), named.join(", "));
+        let text = match threat.techniques.len() {
+            1 => format!("The technique seen was {}", named.join(", ")),
+            many => format!("Of {many} techniques the first seen were {}", named.join(", ")),
+        };
         all.push(Sentence { text, cites: id() });
     }
     if let Some(stage) = threat.stage {

@@ -20,7 +20,7 @@ use anyhow::{Context as _, Result};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use vertice_engine::{Content, Stamp};
-use vertice_model::{Position, limits::RAW_EVENT_BYTES_MAX};
+use vertice_model::Position;
 use vertice_store::{PackedEvents, Submission, SubmitError, Submitted, UnderWay};
 use vertice_stream::kafka::{Batch, Consumer, Held, Next, OutRecord, Partition, Problem, Publisher, Record, Settings};
 
