@@ -6,7 +6,7 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use vertice_intel::{Facts, Intent, evaluate};
+use vertice_intel::{Facts, Intent, bounds, evaluate};
 
 const ATTACK: &str = include_str!("../../../content/intel/attack.txt");
 const FLOWS: &str = include_str!("../../../content/intel/flows.txt");
@@ -34,6 +34,7 @@ fn main() {
         println!("top-5 of the model above {baseline}, in pairs: {}", shown(*gain));
     }
     println!("goal reached: {}; beats every baseline: {}", found.reaches_goal(), found.beats_baselines());
+    show(&bounds::bounds(&facts));
     let intent = Intent::new(facts, MODEL).expect("the committed model is valid");
     let seen: Vec<_> =
         ["T1566.001", "T1204.002", "T1059.001", "T1105"].iter().map(|t| t.parse().expect("a technique")).collect();
@@ -46,4 +47,19 @@ fn main() {
         .collect();
     times.sort_unstable();
     println!("one prediction: median {} µs, p99 {} µs", times[1_000] / 1_000, times[1_980] / 1_000);
+}
+
+/// What keeps it from being better.
+fn show(bounds: &bounds::Bounds) {
+    println!("\nnext in no step of another fold: {}; in no other fold at all: {}", bounds.never_next, bounds.never_had);
+    println!("in the table after any seen: {}; after the last seen: {}", bounds.listed, bounds.listed_last);
+    println!(
+        "of {} steps of incidents told twice: {} in the other flow, {} after any seen there",
+        bounds.told_twice, bounds.other_has, bounds.other_follows
+    );
+    println!("\n| folds learned from | model | without the table | tactic chain |\n|---|---|---|---|");
+    for l in &bounds.learned {
+        println!("| {} | {:.3} | {:.3} | {:.3} |", l.folds, l.model, l.by_data, l.chain);
+    }
+    println!();
 }

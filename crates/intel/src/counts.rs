@@ -79,8 +79,14 @@ pub(crate) struct Counts {
 
 impl Counts {
     pub fn without(facts: &Facts, folds: &[&str]) -> Counts {
+        Counts::unheard(facts, folds, &[])
+    }
+
+    /// The same, and the flows of more folds left out, but not the actors that may know of those.
+    pub fn unheard(facts: &Facts, folds: &[&str], more: &[&str]) -> Counts {
         let v = facts.techniques.len();
-        let (out, kept): (Vec<_>, Vec<_>) = facts.flows.iter().partition(|f| folds.contains(&f.fold.as_str()));
+        let (out, mut kept): (Vec<_>, Vec<_>) = facts.flows.iter().partition(|f| folds.contains(&f.fold.as_str()));
+        kept.retain(|f| !more.contains(&f.fold.as_str()));
         let leaks: Vec<usize> = out.iter().flat_map(|f| f.leaks.iter().copied()).collect();
         let is_group = |kind| matches!(kind, ActorKind::Group | ActorKind::Campaign);
         let groups = (0..facts.actors.len()).filter(|at| is_group(facts.actors[*at].kind) && !leaks.contains(at));

@@ -64,8 +64,7 @@ pub fn evaluate(facts: &Facts) -> Evaluation {
         let examples: Vec<Weights> =
             (0..folds.len()).filter(|other| *other != at).flat_map(|other| nested[&(at, other)].clone()).collect();
         let weights = counts::fit(&examples);
-        // What data alone can say, without what was written down by hand.
-        let by_data: Vec<Weights> = examples.iter().map(|e| [0.0, e[1], e[2], e[3], e[4], e[5]]).collect();
+        let by_data: Vec<Weights> = examples.iter().copied().map(by_data).collect();
         let by_data = counts::fit(&by_data);
         let counts = Counts::without(facts, &[fold]);
         for step in steps(facts, fold) {
@@ -99,13 +98,19 @@ pub fn evaluate(facts: &Facts) -> Evaluation {
     }
 }
 
-/// The weights for use: fitted to every step, each predicted without its own incident.
-pub(crate) fn weights(facts: &Facts) -> Weights {
+/// What data alone can say, without what was written down by hand.
+pub(crate) fn by_data(mut example: Weights) -> Weights {
+    example[Evidence::Progression as usize] = 0.0;
+    example
+}
+
+/// The weights for use: fitted to what `of` leaves of every step, each predicted without its own incident.
+pub(crate) fn weights(facts: &Facts, of: impl Fn(Weights) -> Weights) -> Weights {
     let folds: BTreeSet<&str> = facts.flows.iter().map(|f| f.fold.as_str()).collect();
     let mut examples = Vec::new();
     for fold in folds {
         let counts = Counts::without(facts, &[fold]);
-        examples.extend(steps(facts, fold).map(|step| counts::example(facts, &counts, step)));
+        examples.extend(steps(facts, fold).map(|step| of(counts::example(facts, &counts, step))));
     }
     counts::fit(&examples)
 }
@@ -125,12 +130,12 @@ fn nested(facts: &Facts, folds: &[&str]) -> BTreeMap<(usize, usize), Vec<Weights
     all
 }
 
-fn steps<'a>(facts: &'a Facts, fold: &'a str) -> impl Iterator<Item = &'a Step> {
+pub(crate) fn steps<'a>(facts: &'a Facts, fold: &'a str) -> impl Iterator<Item = &'a Step> {
     facts.flows.iter().filter(move |f| f.fold == fold).flat_map(|f| &f.steps)
 }
 
 /// How many techniques stand before the true one; those with an equal share do.
-fn place(shares: &Shares, step: &Step) -> usize {
+pub(crate) fn place(shares: &Shares, step: &Step) -> usize {
     let true_share = shares[step.next];
     let not_seen = |at: &usize| *at != step.next && !step.before.contains(at);
     (0..shares.len()).filter(not_seen).filter(|&at| shares[at] >= true_share).count()
@@ -153,7 +158,7 @@ fn hits(places: &Places, k: usize, hit: impl Fn(usize, usize) -> f64) -> Vec<(f6
 /// Resamples folds, not steps: the steps of one incident are not independent.
 pub(crate) fn interval(folds: &[(f64, f64)]) -> Rate {
     let share = |sums: (f64, f64)| if sums.1 > 0.0 { sums.0 / sums.1 } else { 0.0 };
-    let mut random = Numbers(7);
+    let mut random = Numbers::seeded(7);
     let mut resampled: Vec<f64> = (0..RESAMPLES)
         .map(|_| {
             let picked = (0..folds.len()).map(|_| folds[random.below(folds.len())]);
@@ -167,10 +172,14 @@ pub(crate) fn interval(folds: &[(f64, f64)]) -> Rate {
 }
 
 /// A seeded generator (SplitMix64), so that an interval is the same each time.
-struct Numbers(u64);
+pub(crate) struct Numbers(u64);
 
 impl Numbers {
-    fn below(&mut self, end: usize) -> usize {
+    pub fn seeded(seed: u64) -> Numbers {
+        Numbers(seed)
+    }
+
+    pub fn below(&mut self, end: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

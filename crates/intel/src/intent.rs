@@ -277,7 +277,7 @@ pub fn model_text(facts: &Facts, evaluation: &Evaluation) -> String {
         "# Written by `cargo xtask learn intent`: weights fitted to every step, each predicted without its own\n\
                     # incident, and top-5 with 95 % intervals when incidents are left out, nested.\n"
             .to_owned();
-    for (evidence, weight) in Evidence::ALL.into_iter().zip(evaluate::weights(facts)) {
+    for (evidence, weight) in Evidence::ALL.into_iter().zip(evaluate::weights(facts, |example| example)) {
         text += &format!("weight\t{}\t{weight:.4}\n", evidence.as_str());
     }
     text += &format!("evaluated\t{}\t{}\n", evaluation.steps, evaluation.flows);

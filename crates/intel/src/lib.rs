@@ -4,6 +4,7 @@
 //!
 //! Nothing here does I/O or reads a clock; the files of `content/intel` and `content/models` are passed in as text.
 
+pub mod bounds;
 mod counts;
 pub mod evaluate;
 mod facts;

@@ -1,6 +1,6 @@
 //! Predictions and profiles from the committed facts, and that the committed facts are what the command gives.
 
-use vertice_intel::{Basis, Facts, Intent, Skill, evaluate, learn, model_text};
+use vertice_intel::{Basis, Facts, Intent, Skill, bounds, evaluate, learn, model_text};
 use vertice_model::Technique;
 use vertice_testkit::{files_below, known_answers};
 
@@ -51,6 +51,32 @@ fn the_committed_model_is_what_the_evaluation_of_the_facts_gives() {
         assert!(row.top.iter().all(|r| r.low <= r.value && r.value <= r.high), "{row:?}");
         assert!(row.top[0].value <= row.top[1].value && row.top[1].value <= row.top[2].value, "{row:?}");
     }
+}
+
+/// Three incidents by hand, of which one is told twice, so that each count can be checked by eye.
+#[test]
+fn what_bounds_the_prediction_is_counted() {
+    let attack = "technique\tT1001\timpact\ntechnique\tT1002\timpact\ntechnique\tT1003\timpact\n\
+                  technique\tT1004\timpact\ntechnique\tT1005\timpact\n";
+    let flows = "flow\ta\ta\t\nhas\tT1001 T1002 T1003\nedge\tT1001 T1002\nedge\tT1002 T1003\n\
+                 step\tT1001 T1002\nstep\tT1001 T1002 T1003\n\
+                 flow\tb\ta\t\nhas\tT1001 T1002 T1003\nedge\tT1001 T1002\nedge\tT1001 T1003\n\
+                 step\tT1001 T1002\nstep\tT1001 T1003\n\
+                 flow\tc\tc\t\nhas\tT1001 T1002 T1004\nedge\tT1001 T1002\nedge\tT1002 T1004\n\
+                 step\tT1001 T1002\nstep\tT1001 T1002 T1004\n\
+                 flow\td\td\t\nhas\tT1005 T1003\n";
+    let found = bounds::bounds(&Facts::parse(attack, flows, "T1001: T1002 T1004").unwrap());
+    // T1003 twice (fold d has it, but as no next step) and T1004 once.
+    assert_eq!((found.never_next, found.never_had), (3, 1));
+    // T1002 three times after T1001, and T1004 after it but not after the last.
+    assert_eq!((found.listed, found.listed_last), (4, 3));
+    // In `b` nothing follows T1002, but T1003 follows T1001, which `a` has seen too; `a` has T1003 after T1002 only.
+    assert_eq!((found.told_twice, found.other_has, found.other_follows), (4, 4, 3));
+    let found = bounds::bounds(&facts());
+    assert_eq!((found.never_next, found.never_had, found.listed, found.listed_last), (41, 36, 168, 87));
+    assert_eq!((found.told_twice, found.other_has, found.other_follows), (26, 14, 5));
+    let [few, .., all] = &found.learned[..] else { panic!("{found:#?}") };
+    assert!(few.folds < all.folds && few.by_data < all.by_data && few.chain < all.chain, "{found:#?}");
 }
 
 /// With labels that say nothing the same evaluation must find nothing: what leaks would show here.
