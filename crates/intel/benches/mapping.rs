@@ -1,7 +1,8 @@
 //! How well and how fast commands are mapped. `cargo xtask bench mapping [DATA]`.
 //!
 //! Labelled commands of emulation plans, each with the one technique that its step is filed under; split in halves by a
-//! digest of the step's name. The rules were written with sight of the first half only; the figure is of the second.
+//! digest of the step's name. The rules were written with sight of the first half only; the figure is of the second. The
+//! same of the command lines in the events that come with Sigma's rules, every other one seen.
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
@@ -27,6 +28,11 @@ fn main() {
     println!("|---|---|---|---|---|---|---|---|");
     for (half, name) in [(0, "development"), (1, "figure")] {
         println!("{}", row(&labelled::Score::of(&mapper, commands.iter().filter(|c| c.half == half)), name));
+    }
+    let sigma = folder.with_file_name("sigma");
+    let events = labelled::events(&folder.with_file_name("sigma-regression"), &sigma);
+    for (half, name) in [(0, "Sigma's events, development"), (1, "Sigma's events, figure")] {
+        println!("{}", row(&labelled::Score::of(&mapper, events.iter().filter(|c| c.half == half)), name));
     }
     let started = Instant::now();
     let rounds = 20;

@@ -10,15 +10,17 @@
 //!
 //! A rule matches when each of its tokens is in the same command of a line (`a; b | c` are three). Case, quotes inside
 //! of words, carets, backticks, doubled backslashes, `/` or `-` before a switch, paths and `.exe` make no difference.
+//! A program must stand where one is called (see [`Command`]), for `id`, `host`, `find` or `set` are also words.
 //!
 //! # What it gets wrong
 //!
 //! It sees what is written and not what runs: an administrator's command maps as an attacker's does, a program under
-//! another name maps to nothing, and what is encoded is not decoded.
+//! another name maps to nothing, what is encoded is not decoded, and a program with a short name is missed where nothing
+//! around it says that it is called.
 //!
 //! # Cost
 //!
-//! One pass to cut the text, then a set look-up for each token of each rule; bounded by [`limits::MAPPED_BYTES_MAX`].
+//! One pass to cut the text, then a set look-up or a search for each token of each rule; bounded by [`limits::MAPPED_BYTES_MAX`].
 
 use std::collections::BTreeSet;
 
@@ -39,6 +41,8 @@ struct Rule {
     technique: Technique,
     line: u32,
     tokens: Vec<Token>,
+    /// What must not be there.
+    without: Vec<Token>,
 }
 
 /// What must be there: one of these texts at this place.
@@ -50,7 +54,7 @@ struct Token {
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Place {
-    /// A word that is this program, without its path and ending.
+    /// A program that is called, without its path and ending.
     Program,
     /// A word; with `*` at its end, one that begins so.
     Word,
@@ -58,6 +62,8 @@ enum Place {
     Text,
     /// Anywhere in the whole.
     Whole,
+    /// Nowhere in the same command.
+    Without,
 }
 
 /// A technique that a text shows.
@@ -142,11 +148,18 @@ impl Rule {
         if tokens.len() > limits::MAPPER_TOKENS_MAX {
             return Err(format!("more than {} tokens", limits::MAPPER_TOKENS_MAX));
         }
-        Ok(Rule { technique, line: at, tokens })
+        let (without, tokens): (Vec<_>, Vec<_>) = tokens.into_iter().partition(|t| t.place == Place::Without);
+        if tokens.is_empty() {
+            return Err("a rule of what is not there would match everything".into());
+        }
+        Ok(Rule { technique, line: at, tokens, without })
     }
 
-    /// The tokens found, if all were.
+    /// The tokens found, if all were and none of those that must not be there.
     fn evidence(&self, command: &Command<'_>, whole: &str) -> Option<Vec<String>> {
+        if self.without.iter().any(|token| token.found(command, whole).is_some()) {
+            return None;
+        }
         self.tokens.iter().map(|token| token.found(command, whole).map(str::to_owned)).collect()
     }
 }
@@ -159,7 +172,8 @@ impl Token {
             "word" => Place::Word,
             "text" => Place::Text,
             "whole" => Place::Whole,
-            _ => return Err(format!("{place:?} is none of program, word, text, whole")),
+            "without" => Place::Without,
+            _ => return Err(format!("{place:?} is none of program, word, text, whole, without")),
         };
         let any: Vec<String> = any.split('|').map(|t| t.trim().to_lowercase()).collect();
         if any.iter().any(|t| t.is_empty() || t == "*") {
@@ -177,7 +191,7 @@ impl Token {
                 Some(start) => command.words.range(start.to_owned()..).next().is_some_and(|w| w.starts_with(start)),
                 None => command.words.contains(wanted.as_str()),
             },
-            Place::Text => command.text.contains(wanted.as_str()),
+            Place::Text | Place::Without => command.text.contains(wanted.as_str()),
             Place::Whole => whole.contains(wanted.as_str()),
         };
         self.any.iter().find(has).map(String::as_str)
@@ -189,29 +203,85 @@ struct Command<'a> {
     text: &'a str,
     /// Its words, with `-` before a switch.
     words: BTreeSet<String>,
-    /// Its words without path and ending.
+    /// The programs that are called, without path and ending.
     programs: BTreeSet<&'a str>,
 }
 
+/// What stands between words.
+const BETWEEN: &str = "\"',;|&()<>{}[]=+";
+
+/// Words after which a program is called, wherever they stand.
+const CALLERS: [&str; 8] = ["sudo", "doas", "nohup", "xargs", "exec", "do", "then", "else"];
+
+/// Programs that call another one, and the switches of shells that do.
+const WRAPPERS: [&str; 8] = ["start", "call", "time", "env", "watch", "setsid", "psexec", "psexec64"];
+const SHELL_SWITCHES: [&str; 8] = ["/c", "-c", "/k", "/r", "-command", "-exec", "-execdir", "create"];
+
+/// How a switch or a path begins.
+const ARGUMENTS: [&str; 5] = ["-", "/", "./", "../", "~/"];
+
+/// What the names of programs end with.
+const ENDINGS: [&str; 9] = [".exe", ".com", ".bat", ".cmd", ".ps1", ".py", ".sh", ".vbs", ".js"];
+
+/// Names of so many characters are no words that stand anywhere by chance.
+const UNMISTAKABLE: usize = 8;
+
 impl<'a> Command<'a> {
+    /// The commands of a line. What follows an opening bracket is no operator: `(&(a=b)(|(c=d)))` is an LDAP filter.
     fn all(plain: &'a str) -> Vec<Command<'a>> {
-        let parts = plain.splitn(COMMANDS_MAX, [';', '|', '&', '\n']).filter(|p| !p.trim().is_empty());
+        let mut last = ' ';
+        let ends = |c: char| {
+            let before = std::mem::replace(&mut last, c);
+            matches!(c, ';' | '\n') || (matches!(c, '|' | '&') && before != '(')
+        };
+        let parts = plain.splitn(COMMANDS_MAX, ends).filter(|p| !p.trim().is_empty());
         parts.map(Command::new).collect()
     }
 
+    /// A program is called where it comes first, after an opening quote or bracket, after `=` or `:`, after what calls
+    /// another program, or before a switch or a path. A name that is no common word, for it has a program's ending, a
+    /// hyphen or many characters, is taken anywhere. The name of a member (`"id": 3`) is no program.
     fn new(text: &'a str) -> Command<'a> {
-        let between = |c: char| c.is_whitespace() || "\"',;|&()<>{}[]=+".contains(c);
-        let words: Vec<&str> = text.split(between).filter(|w| !w.is_empty()).collect();
-        let programs = words.iter().map(|w| program(w)).collect();
-        Command { text, words: words.into_iter().map(switch).collect(), programs }
+        let (mut words, mut programs) = (BTreeSet::new(), BTreeSet::new());
+        let (mut first, mut rest) = (true, text);
+        while let Some(at) = rest.find(|c| !between(c)) {
+            first |= rest[..at].contains(['"', '(', '{', '[', '=']);
+            let (word, after) = rest[at..].split_at(rest[at..].find(between).unwrap_or(rest.len() - at));
+            rest = after;
+            let argument = after.trim_start_matches([' ', '"']);
+            let (name, is_switch) = (program(word), word.starts_with(['-', '/']) && !word[1..].contains('/'));
+            let is_member = word.ends_with(':') || argument.starts_with(':');
+            let called = first
+                || CALLERS.contains(&name)
+                || ARGUMENTS.iter().any(|start| argument.starts_with(start))
+                || unmistakable(word, name);
+            if called && !is_member && !is_switch {
+                programs.insert(name);
+            }
+            first = is_member
+                || CALLERS.contains(&name)
+                || SHELL_SWITCHES.contains(&word)
+                || (first && (is_switch || WRAPPERS.contains(&name)));
+            words.insert(switch(word));
+        }
+        Command { text, words, programs }
     }
+}
+
+fn between(c: char) -> bool {
+    c.is_whitespace() || BETWEEN.contains(c)
+}
+
+fn unmistakable(word: &str, name: &str) -> bool {
+    ENDINGS.iter().any(|ending| word.ends_with(ending))
+        || name.len() >= UNMISTAKABLE
+        || name.trim_start_matches('-').contains('-')
 }
 
 /// A word's last part of a path, without the ending of a program.
 fn program(word: &str) -> &str {
     let name = word.rsplit(['/', '\\']).next().unwrap_or(word).trim_end_matches(['.', ':']);
-    let endings = [".exe", ".com", ".bat", ".cmd", ".ps1", ".py", ".sh", ".vbs", ".js"];
-    endings.iter().find_map(|ending| name.strip_suffix(ending)).unwrap_or(name)
+    ENDINGS.iter().find_map(|ending| name.strip_suffix(ending)).unwrap_or(name)
 }
 
 /// `/create`, `--create` and `-create` are one switch.
@@ -242,7 +312,7 @@ fn plain(text: &str) -> String {
                 }
                 let inside = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
                 if !(inside(out.chars().next_back()) && inside(rest.peek().copied())) {
-                    out.push(' ');
+                    out.push('"');
                 }
             }
             '\\' if out.ends_with('\\') => {}
@@ -259,8 +329,8 @@ pub(crate) fn floor_boundary(text: &str, max: usize) -> usize {
     (0..=max.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0)
 }
 
-/// The words of a command without path and ending, to look for the names of tools in.
+/// The words of a text without path and ending, to look for the names of tools in.
 pub(crate) fn words(text: &str) -> Vec<String> {
     let plain = plain(&text[..floor_boundary(text, limits::MAPPED_BYTES_MAX)]);
-    Command::all(&plain).iter().flat_map(|c| c.programs.iter().map(|p| (*p).to_owned())).collect()
+    plain.split(between).filter(|w| !w.is_empty()).map(|w| program(w).to_owned()).collect()
 }

@@ -39,7 +39,7 @@ pub(crate) struct IntentView {
 pub(crate) enum SeenBy {
     /// Rules name them.
     Rules,
-    /// No rule names any, but the words of its events suggest some; two of three such suggestions are wrong.
+    /// No rule names any, but the words of its events suggest some; most such suggestions are wrong.
     Mapper,
     /// There are none, so nothing is predicted.
     Nobody,

@@ -11,8 +11,8 @@
 //!
 //! # What it gets wrong
 //!
-//! Two of three: on commands that the shipped table was not written for, 31 of 100 techniques that it names are right,
-//! and it names 56 of 100 that are there. So what it says is marked (`mapped_by`) and is a suggestion to people: it is no
+//! Six of ten: on commands that the shipped table was not written for, 38 of 100 techniques that it names are right, and
+//! it names 56 of 100 that are there. So what it says is marked (`mapped_by`) and is a suggestion to people: it is no
 //! part of the threat, and no condition of a playbook sees it ([`vertice_model::Detection::tagged`]).
 //!
 //! # Cost

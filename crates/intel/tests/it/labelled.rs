@@ -1,15 +1,17 @@
 //! Labelled commands and how well they are mapped; the benchmark uses this too.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use serde_json::Value;
 use vertice_intel::{Mapper, parent};
 use vertice_model::Technique;
+use vertice_testkit::files_below;
 
-/// A command and the technique that its step is filed under.
+/// A command and the techniques that it is filed under.
 pub struct Labelled {
     pub command: String,
-    pub label: Technique,
+    pub labels: Vec<Technique>,
     /// 0: seen while the rules were written; 1: not.
     pub half: u32,
 }
@@ -31,7 +33,7 @@ pub fn commands(folder: &Path) -> Vec<Labelled> {
             let label = step.pointer("/technique/attack_id").and_then(Value::as_str).and_then(|t| t.parse().ok());
             let name = step.get("name").and_then(Value::as_str).unwrap_or_default();
             let (Some(label), Some(command)) = (label, command(step)) else { continue };
-            all.push(Labelled { command, label, half: half(name) });
+            all.push(Labelled { command, labels: vec![label], half: half(name) });
         }
     }
     all
@@ -41,6 +43,35 @@ fn command(step: &Value) -> Option<String> {
     let platforms = step.get("platforms")?.as_object()?;
     let forms = platforms.values().filter_map(Value::as_object).flat_map(|p| p.values());
     forms.filter_map(|f| f.get("command")?.as_str()).map(str::to_owned).next()
+}
+
+/// The command lines of the events that come with Sigma's rules for new processes, filed under the techniques of the
+/// rule. In turn seen and not seen; those of techniques that our ATT&CK does not have are left out.
+pub fn events(regression: &Path, rules: &Path) -> Vec<Labelled> {
+    let attack = include_str!("../../../../content/intel/attack.txt");
+    let known = |t: &Technique| attack.contains(&format!("technique\t{}\t", parent(t)));
+    let mut all = Vec::new();
+    for file in files_below(regression, ".json") {
+        let folder = file.parent().expect("a file has a folder");
+        let rule = folder.strip_prefix(regression).expect("it was found there").with_extension("yml");
+        if !folder.components().any(|c| c.as_os_str() == "process_creation") {
+            continue;
+        }
+        let Ok(rule) = std::fs::read_to_string(rules.join(rule)) else { continue };
+        let tags = rule.lines().filter_map(|l| l.trim().strip_prefix("- attack."));
+        let labels: Vec<Technique> = tags.filter_map(|t| t.to_uppercase().parse().ok()).collect();
+        let text = std::fs::read_to_string(&file).expect("the event can be read");
+        for event in serde_json::Deserializer::from_str(&text).into_iter::<Value>() {
+            let event = event.unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+            let command = event.pointer("/Event/EventData/CommandLine").and_then(Value::as_str);
+            if let (Some(command), false) = (command, labels.is_empty()) {
+                let half = all.len() as u32 % 2;
+                all.push(Labelled { command: command.to_owned(), labels: labels.clone(), half });
+            }
+        }
+    }
+    all.retain(|l| l.labels.iter().any(known));
+    all
 }
 
 /// FNV-1a of the name; its 17th bit.
@@ -66,15 +97,16 @@ impl Score {
         let mut score = Score::default();
         for command in commands {
             let found = mapper.map(&command.command).techniques;
-            let right = |t: &Technique| parent(t) == parent(&command.label);
+            let labels: BTreeSet<Technique> = command.labels.iter().map(parent).collect();
+            let right = |t: &Technique| labels.contains(&parent(t));
             score.commands += 1;
             score.mapped += u32::from(!found.is_empty());
             score.label_parent += u32::from(found.iter().any(|m| right(&m.technique)));
-            score.label_exact += u32::from(found.iter().any(|m| m.technique == command.label));
+            score.label_exact += u32::from(found.iter().any(|m| command.labels.contains(&m.technique)));
             score.first_parent += u32::from(found.first().is_some_and(|m| right(&m.technique)));
-            let parents: std::collections::BTreeSet<_> = found.iter().map(|m| parent(&m.technique)).collect();
+            let parents: BTreeSet<_> = found.iter().map(|m| parent(&m.technique)).collect();
             score.given += parents.len() as u32;
-            score.given_right += u32::from(parents.contains(&parent(&command.label)));
+            score.given_right += parents.intersection(&labels).count() as u32;
         }
         score
     }

@@ -6,7 +6,7 @@ use vertice_testkit::{Random, known_answers, long};
 use crate::labelled::{self, Score, mapper};
 
 /// Each command, what it must show, and what it must not.
-const COMMANDS: [(&str, &str, &str); 36] = [
+const COMMANDS: [(&str, &str, &str); 51] = [
     (r"C:\Windows\System32\schtasks.exe /Create /tn x /tr y", "T1053.005", ""),
     (r#"s^ch"ta"sks   /cre^ate /tn x"#, "T1053.005", ""),
     (r#"cmd /c "net  user /domain""#, "T1087.002 T1059.003", ""),
@@ -43,6 +43,21 @@ const COMMANDS: [(&str, &str, &str); 36] = [
     ("The user changed the schedule of the network.", "", "T1087.001 T1053.005"),
     ("echo hello world", "", "T1059.003"),
     ("net time", "T1124", "T1087.001"),
+    (r#"{"id": 3, "host": "a", "cmd": "whoami /all"}"#, "T1033", "T1018 T1059.003"),
+    ("The last host to find the set of groups is at 10:00", "", "T1033 T1018 T1083 T1082 T1069.001 T1053.002"),
+    ("uid=0 id", "", "T1033"),
+    ("sudo -E nohup id", "T1033", ""),
+    ("for f in *; do rm $f; done", "T1070.004", ""),
+    ("bash -c 'id'", "T1033 T1059.004", ""),
+    ("curl http://x/a.php?cmd=id", "T1033", ""),
+    ("ssh ana@h sudo tcpdump", "T1040 T1021.004", ""),
+    ("sshpass -p x scp ./a h:/tmp", "T1105", "T1570"),
+    ("dsquery * -filter \"(&(objectclass=computer))\" -attr *", "T1018", ""),
+    (r"copy C:\loot.csv C:\Windows\Temp\x", "T1074.001", ""),
+    (r"copy C:\a.exe C:\Windows\Temp\x.exe", "", "T1074.001"),
+    ("plink -ssh -l ana 10.0.0.1", "T1021.004", "T1572"),
+    ("plink -L 3389:10.0.0.2:3389 h", "T1572", ""),
+    ("A=1 set", "", "T1082"),
 ];
 
 #[test]
@@ -68,7 +83,8 @@ fn commands_show_their_techniques_and_the_words_they_rest_on() {
 
 #[test]
 fn a_rule_needs_its_words_in_one_command() {
-    let mapper = Mapper::parse("T1001: program a, word /b*\n# c\nT1002: text cc|dd, whole ee").unwrap();
+    let table = "T1001: program a, word /b*\n# c\nT1002: text cc|dd, whole ee\nT1003: text ff, without gg|hh";
+    let mapper = Mapper::parse(table).unwrap();
     let shown = |text: &str| mapper.map(text).techniques.iter().map(|m| m.rule_line).collect::<Vec<_>>();
     for (text, lines) in [
         ("a /bcd", vec![1]),
@@ -77,6 +93,9 @@ fn a_rule_needs_its_words_in_one_command() {
         ("a b", vec![]),
         ("cc; ee", vec![3]),
         ("DD|EE a -b", vec![3, 1]),
+        ("ff", vec![4]),
+        ("ff hh", vec![]),
+        ("ff; gg", vec![4]),
         ("", vec![]),
     ] {
         let mut found = shown(text);
@@ -90,6 +109,7 @@ fn a_rule_needs_its_words_in_one_command() {
         ("# x\nT1001 program a", "line 2"),
         ("T1001: nowhere a", "none of"),
         ("T1001: program", "no place"),
+        ("T1001: without a", "everything"),
         ("T1001: text |", "everything"),
         ("T1001: word *", "everything"),
         (&format!("T1001: {}", vec!["word a"; 17].join(", ")), "16"),
@@ -110,7 +130,19 @@ fn the_half_that_was_not_seen_is_mapped_as_well_as_is_published() {
     let score = Score::of(&mapper(), commands.iter().filter(|c| c.half == 1));
     assert_eq!(score.commands, 64);
     assert!(score.label_parent >= 36 && score.label_exact <= score.label_parent, "{score:?}");
-    assert!(score.given_right * 100 >= score.given * 30 && score.first_parent >= 26, "{score:?}");
+    assert!(score.given_right * 100 >= score.given * 38 && score.first_parent >= 27, "{score:?}");
+}
+
+#[test]
+fn events_of_sigma_that_were_not_seen_are_mapped_as_well_as_is_published() {
+    let (Some(regression), Some(rules)) = (known_answers("sigma-regression"), known_answers("sigma")) else {
+        eprintln!("left out: 56 labelled command lines, for they are absent");
+        return;
+    };
+    let events = labelled::events(&regression, &rules);
+    let score = Score::of(&mapper(), events.iter().filter(|c| c.half == 1));
+    assert_eq!((events.len(), score.commands), (56, 27));
+    assert!(score.label_parent >= 16 && score.given_right * 100 >= score.given * 58, "{score:?}");
 }
 
 #[test]
