@@ -29,7 +29,7 @@ pub const PROFILE_NAMES_MAX: usize = 5;
 /// end at 32,767 characters; this is that in UTF-8 of two bytes.
 pub const MAPPED_BYTES_MAX: usize = 64 * 1024;
 
-/// Most rules of the mapper. The shipped file has some 250.
+/// Most rules of the mapper. The shipped file has some 440.
 pub const MAPPER_RULES_MAX: usize = 4_096;
 
 /// Most tokens of one mapper rule; the longest shipped one has six.
