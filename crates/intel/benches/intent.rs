@@ -54,8 +54,8 @@ fn show(bounds: &bounds::Bounds) {
     println!("\nnext in no step of another fold: {}; in no other fold at all: {}", bounds.never_next, bounds.never_had);
     println!("in the table after any seen: {}; after the last seen: {}", bounds.listed, bounds.listed_last);
     println!(
-        "of {} steps of incidents told twice: {} in the other flow, {} after any seen there",
-        bounds.told_twice, bounds.other_has, bounds.other_follows
+        "of {} steps with another flow in their fold: {} in that flow, {} after any seen there",
+        bounds.with_other, bounds.other_has, bounds.other_follows
     );
     println!("\n| folds learned from | model | without the table | tactic chain |\n|---|---|---|---|");
     for l in &bounds.learned {

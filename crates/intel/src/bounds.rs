@@ -36,7 +36,7 @@ pub struct Bounds {
     /// Whose technique the table lists after the last of those before.
     pub listed_last: usize,
     /// Steps of flows that have another one of the same incident or malware.
-    pub told_twice: usize,
+    pub with_other: usize,
     /// Those whose technique the other flow has.
     pub other_has: usize,
     /// Those whose technique follows any of those before in the other flow.
@@ -66,7 +66,7 @@ pub fn bounds(facts: &Facts) -> Bounds {
         let others: Vec<&Flow> = others.map(|(_, f)| f).collect();
         for step in flow.steps.iter().filter(|_| !others.is_empty()) {
             let follows = |f: &&Flow| f.edges.iter().any(|(a, b)| *b == step.next && step.before.contains(a));
-            found.told_twice += 1;
+            found.with_other += 1;
             found.other_has += usize::from(others.iter().any(|f| f.techniques.contains(&step.next)));
             found.other_follows += usize::from(others.iter().any(follows));
         }

@@ -53,7 +53,7 @@ fn the_committed_model_is_what_the_evaluation_of_the_facts_gives() {
     }
 }
 
-/// Three incidents by hand, of which one is told twice, so that each count can be checked by eye.
+/// Four flows by hand, of which two share a fold, so that each count can be checked by eye.
 #[test]
 fn what_bounds_the_prediction_is_counted() {
     let attack = "technique\tT1001\timpact\ntechnique\tT1002\timpact\ntechnique\tT1003\timpact\n\
@@ -71,10 +71,10 @@ fn what_bounds_the_prediction_is_counted() {
     // T1002 three times after T1001, and T1004 after it but not after the last.
     assert_eq!((found.listed, found.listed_last), (4, 3));
     // In `b` nothing follows T1002, but T1003 follows T1001, which `a` has seen too; `a` has T1003 after T1002 only.
-    assert_eq!((found.told_twice, found.other_has, found.other_follows), (4, 4, 3));
+    assert_eq!((found.with_other, found.other_has, found.other_follows), (4, 4, 3));
     let found = bounds::bounds(&facts());
     assert_eq!((found.never_next, found.never_had, found.listed, found.listed_last), (41, 36, 168, 87));
-    assert_eq!((found.told_twice, found.other_has, found.other_follows), (26, 14, 5));
+    assert_eq!((found.with_other, found.other_has, found.other_follows), (26, 14, 5));
     let [few, .., all] = &found.learned[..] else { panic!("{found:#?}") };
     assert!(few.folds < all.folds && few.by_data < all.by_data && few.chain < all.chain, "{found:#?}");
 }
