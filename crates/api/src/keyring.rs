@@ -3,12 +3,15 @@
 //!
 //! Each is kept by a name, a bouncer's behind `bouncer/`, which the name of no person's key can have in it. That a key
 //! comes or goes stands in the log before it does, so that none is ever in force that the audit does not get to know of.
+//!
+//! Of many instances each has those that the store keeps in memory, and reads them again when it hears that another
+//! changed them, and before it changes them itself. So no request waits for a database.
 
 use std::sync::{Mutex, PoisonError, RwLock};
 
 use vertice_engine::Input;
 use vertice_model::{Principal, Timestamp};
-use vertice_store::{ApiKey, Store, SubmitError};
+use vertice_store::{ApiKey, ReadError, Store, SubmitError};
 
 use crate::keys::{NewKey, digest};
 use crate::limits;
@@ -125,6 +128,9 @@ pub enum KeyError {
     /// It could not be kept.
     #[error(transparent)]
     Store(#[from] SubmitError),
+    /// Those that there are could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
 }
 
 /// As much of a name as a name can have.
@@ -183,6 +189,10 @@ impl Keyring {
     /// Those that a store keeps; of too many, the first.
     #[must_use]
     pub fn new(keys: &[ApiKey]) -> Keyring {
+        Keyring { held: RwLock::new(Keyring::known(keys)), changing: Mutex::default() }
+    }
+
+    fn known(keys: &[ApiKey]) -> Vec<Held> {
         let mut held = Vec::new();
         for of in KeyOf::ALL {
             let all: Vec<Held> = keys.iter().map(Held::kept).filter(|key| key.of == of).collect();
@@ -192,7 +202,22 @@ impl Keyring {
             }
             held.extend(all.into_iter().take(of.max()));
         }
-        Keyring { held: RwLock::new(held), changing: Mutex::default() }
+        held
+    }
+
+    /// Reads those that the store keeps again: another instance may have added or removed some. Blocks.
+    ///
+    /// # Errors
+    /// When they can not be read. Then those that were known still are.
+    pub fn renew(&self, store: &Store) -> Result<(), ReadError> {
+        let _alone = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.read_again(store)
+    }
+
+    fn read_again(&self, store: &Store) -> Result<(), ReadError> {
+        let known = Keyring::known(&store.api_keys()?);
+        *self.held.write().unwrap_or_else(PoisonError::into_inner) = known;
+        Ok(())
     }
 
     /// Whose key it is, with its digest. Takes the same time whichever it is, and whether it is one.
@@ -229,6 +254,7 @@ impl Keyring {
     pub fn add(&self, store: &Store, of: KeyOf, name: &str, by: &Principal) -> Result<NewKey, KeyError> {
         of.checked(name)?;
         let _alone = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.read_again(store)?;
         let all = self.all(of);
         let exists = || KeyError::Exists { of, name: name.to_owned() };
         if all.iter().any(|key| key.name == name) {
@@ -256,6 +282,7 @@ impl Keyring {
     /// When there is none, or it is the last of a person; when that can not be kept. Then it is still in force.
     pub fn remove(&self, store: &Store, of: KeyOf, name: &str, by: &Principal) -> Result<Held, KeyError> {
         let _alone = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.read_again(store)?;
         let all = self.all(of);
         let Some(held) = all.iter().find(|key| key.name == name) else {
             return Err(KeyError::None { of, name: name.to_owned() });
@@ -266,7 +293,14 @@ impl Keyring {
         let kept_as = of.kept_as(name);
         store.append_blocking(Input::Key { name: kept_as.clone(), added: false, by: by.clone() })?;
         store.remove_api_key(&kept_as)?;
-        self.held.write().unwrap_or_else(PoisonError::into_inner).retain(|key| key != held);
+        self.read_again(store)?;
+        if of == KeyOf::Person && self.all(of).is_empty() {
+            // Another instance removed the other one meanwhile. Whoever sees that none is left puts theirs back.
+            store.append_blocking(Input::Key { name: kept_as.clone(), added: true, by: by.clone() })?;
+            store.add_api_key(&kept_as, *held.key.as_bytes())?;
+            self.read_again(store)?;
+            return Err(KeyError::Last);
+        }
         tracing::info!("{by} removed the {} {name}", of.word());
         Ok(held.clone())
     }
@@ -345,7 +379,10 @@ mod tests {
         let many = |of: KeyOf| -> Vec<ApiKey> {
             (0..of.max()).map(|i| ApiKey { name: of.kept_as(&format!("k{i}")), ..kept("x").0 }).collect()
         };
-        let keys = Keyring::new(&[many(KeyOf::Person), many(KeyOf::Bouncer)].concat());
+        for key in [many(KeyOf::Person), many(KeyOf::Bouncer)].concat() {
+            store.add_api_key(&key.name, key.hash).unwrap();
+        }
+        let keys = Keyring::new(&store.api_keys().unwrap());
         let refused = |of, name: &str| keys.add(&store, of, name, &by()).unwrap_err().to_string();
         for name in ["", "a b", "ana (link)", "bouncer/edge", "ä", "a\n", &"x".repeat(65)] {
             assert!(refused(KeyOf::Person, name).starts_with("name: a key's name is letters, digits"), "{name}");
@@ -363,14 +400,39 @@ mod tests {
     fn of_two_who_remove_each_other_s_key_at_once_one_stays() {
         let dir = tempfile::tempdir().unwrap();
         let store = store(&dir);
-        let keys = Keyring::new(&[kept("ana").0, kept("bob").0]);
-        let removed = std::thread::scope(|scope| {
-            let both =
-                ["ana", "bob"].map(|name| scope.spawn(|| keys.remove(&store, KeyOf::Person, name, &by()).is_ok()));
-            both.map(|one| one.join().unwrap())
-        });
-        assert_eq!(removed.iter().filter(|gone| **gone).count(), 1);
-        assert_eq!(keys.all(KeyOf::Person).len(), 1);
+        // In one instance, and in two of which each has a keyring of its own.
+        let (one, other) = (Keyring::new(&[]), Keyring::new(&[]));
+        for rings in [[&one, &one], [&one, &other]] {
+            for name in ["ana", "bob"] {
+                store.add_api_key(name, kept(name).0.hash).unwrap();
+            }
+            let removed = std::thread::scope(|scope| {
+                let both = [("ana", rings[0]), ("bob", rings[1])]
+                    .map(|(name, keys)| scope.spawn(|| keys.remove(&store, KeyOf::Person, name, &by()).is_ok()));
+                both.map(|one| one.join().unwrap())
+            });
+            let left = store.api_keys().unwrap().len();
+            assert!(removed.iter().filter(|gone| **gone).count() <= 1 && left >= 1, "{removed:?}, {left} left");
+        }
+        store.close().unwrap();
+    }
+
+    #[test]
+    fn what_another_instance_adds_or_removes_is_known_once_it_is_read_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = store(&dir);
+        let (here, there) = (Keyring::new(&[]), Keyring::new(&[]));
+        let ana = here.add(&store, KeyOf::Person, "ana", &by()).unwrap();
+        assert_eq!(there.whose(&ana.secret), None);
+        there.renew(&store).unwrap();
+        assert!(there.whose(&ana.secret).is_some());
+        // Whoever changes them looks at what there is.
+        let bob = there.add(&store, KeyOf::Person, "bob", &by()).unwrap();
+        assert!(matches!(here.add(&store, KeyOf::Person, "bob", &by()), Err(KeyError::Exists { .. })));
+        here.remove(&store, KeyOf::Person, "bob", &by()).unwrap();
+        there.renew(&store).unwrap();
+        assert_eq!((there.whose(&bob.secret), there.whose(&ana.secret).is_some()), (None, true));
+        assert!(matches!(there.remove(&store, KeyOf::Person, "ana", &by()), Err(KeyError::Last)));
         store.close().unwrap();
     }
 }

@@ -121,6 +121,12 @@ impl Access {
         Access { open_probes: true, ..self }
     }
 
+    /// The keys that are known.
+    #[must_use]
+    pub fn keyring(&self) -> Arc<Keyring> {
+        Arc::clone(&self.keys)
+    }
+
     /// Counts a failed authentication; false when there were too many of late.
     pub(crate) fn failed(&self, now: Timestamp) -> bool {
         self.failures.lock().unwrap_or_else(PoisonError::into_inner).take(now)

@@ -241,6 +241,7 @@ impl From<KeyError> for Problem {
     fn from(error: KeyError) -> Problem {
         let kind = match error {
             KeyError::Store(error) => return Problem::from(error),
+            KeyError::Read(error) => return Problem::from(error),
             KeyError::Draw(error) => return Problem::internal("drawing an API key", &error),
             KeyError::NoName { .. } | KeyError::Taken { .. } => Kind::Unprocessable,
             KeyError::TooMany { .. } | KeyError::Exists { .. } | KeyError::Last => Kind::Conflict,

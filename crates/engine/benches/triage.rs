@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use vertice_engine::cases::play;
 use vertice_engine::triage::{Consult, Triage};
-use vertice_engine::{Content, ContentFile, limits};
+use vertice_engine::{Content, ContentFile, Role, limits};
 use vertice_model::{
     Consultation, ConsultationId, Context, Detection, Entity, Evidence, Moment, Posterior, Similar, Threat, ThreatId,
     Timestamp, Verdict, VerdictKind,
@@ -95,7 +95,8 @@ fn full(detection: &Detection, threat: &Threat) -> Triage {
             judged.threat_id = ThreatId::derive(&format!("{n} {on}"));
             judged.entities = vec![Entity::host(&format!("host {on}")).expect("a name")];
             judged.rules[0].entity = judged.entities[0].clone();
-            triage.judge(&judged, None, &said);
+            let told = triage.judged(&judged, None, &said);
+            triage.judge(said.at, &told, Role::Alone);
         }
     }
     triage

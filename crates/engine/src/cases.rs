@@ -196,7 +196,8 @@ pub fn play<'l>(content: &Arc<Content>, now: Timestamp, lines: impl IntoIterator
                 )
                 | EffectKind::Ask(_)
                 | EffectKind::Act(_)
-                | EffectKind::Consult(_) => {}
+                | EffectKind::Consult(_)
+                | EffectKind::Tell(_) => {}
             }
         }
         position = engine.next();

@@ -6,6 +6,7 @@ use vertice_model::{
 };
 
 use crate::decide::Approved;
+use crate::told::Told;
 use crate::triage::Consult;
 
 /// Something the engine wants from the outside world.
@@ -30,6 +31,8 @@ pub enum EffectKind {
     Act(Approved<Order>),
     /// A language model may be asked. Nothing waits for its answer. The consultation's own record is published beside.
     Consult(Box<Consult>),
+    /// The other shards are to know this, each once.
+    Tell(Told),
 }
 
 /// A published fact.

@@ -21,6 +21,7 @@ use crate::gather::Threats;
 use crate::input::{Input, Stamp};
 use crate::normalize::Reading;
 use crate::seen::Seen;
+use crate::told::Role;
 use crate::triage::{Answered, Triage};
 
 /// The engine: content in force, and the state that its inputs have made.
@@ -37,6 +38,9 @@ pub struct Engine {
 /// log has it at `content_at`.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 struct State {
+    /// Whose state it is.
+    #[serde(default)]
+    role: Role,
     /// The position after the last input's.
     next: Position,
     /// Where the content in force stands in the log.
@@ -249,6 +253,12 @@ impl Engine {
         }
     }
 
+    /// One at the beginning of its log.
+    #[must_use]
+    pub fn of(role: Role) -> Engine {
+        Engine { state: State { role, ..State::default() }, ..Engine::default() }
+    }
+
     /// The engine as a snapshot kept it; `content` finds the content that the log has at a position.
     /// `None` when the bytes are no snapshot of this version.
     ///
@@ -271,6 +281,12 @@ impl Engine {
     #[must_use]
     pub fn snapshot(&self) -> Vec<u8> {
         serde_json::to_vec(&self.state).expect("the state has only what JSON can say")
+    }
+
+    /// Whose engine it is.
+    #[must_use]
+    pub fn role(&self) -> Role {
+        self.state.role
     }
 
     /// The content in force.
@@ -385,6 +401,7 @@ impl Engine {
                 self.opinion(stamp.now, answered, &mut out);
             }
             Input::Suppress { scope, wish, by } => self.suppress(stamp.now, scope, wish, by, &mut out),
+            Input::Told(told) => self.told(stamp.now, told, &mut out),
         }
         self.settle(stamp.now, &mut out);
         self.state.next = stamp.position.plus(1);

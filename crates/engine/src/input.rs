@@ -9,7 +9,7 @@ use vertice_model::{
     SuppressionWish, ThreatId, Timestamp, Usage, VerdictKind,
 };
 
-use crate::Content;
+use crate::{Content, Told};
 
 /// Everything that can reach the engine. What is not listed here can not change its state.
 ///
@@ -113,6 +113,8 @@ pub enum Input {
         /// Who.
         by: Principal,
     },
+    /// What another shard tells.
+    Told(Told),
 }
 
 impl Input {
@@ -134,7 +136,8 @@ impl Input {
             | Input::Start { .. }
             | Input::Key { .. }
             | Input::Opinion { .. }
-            | Input::Suppress { .. } => 1,
+            | Input::Suppress { .. }
+            | Input::Told(_) => 1,
         }
     }
 }

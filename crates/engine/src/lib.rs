@@ -18,9 +18,11 @@ pub mod limits;
 pub mod normalize;
 pub mod route;
 mod seen;
+mod told;
 pub mod triage;
 
 pub use content::{Compiled, Content, ContentError, ContentFile};
 pub use effect::{Effect, EffectKind, Record, RefusedEvent};
 pub use engine::{Counts, Engine, Forgotten, Screened, Screener, screen, screen_routed};
 pub use input::{Input, Stamp};
+pub use told::{Judged, Role, Stands, Suppressing, Told};

@@ -33,7 +33,8 @@ impl Concern {
             | Input::Tick
             | Input::Operators(_)
             | Input::Key { .. }
-            | Input::Suppress { .. } => Concern::Nothing,
+            | Input::Suppress { .. }
+            | Input::Told(_) => Concern::Nothing,
         }
     }
 }

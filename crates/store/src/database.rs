@@ -6,7 +6,7 @@ use vertice_model::Timestamp;
 
 use crate::error::Stopped;
 use crate::head::Head;
-use crate::queue::Keep;
+use crate::queue::{Keep, Telling};
 use crate::record::RecordRow;
 use crate::row::NewRow;
 use crate::{Accepted, Cursor, Idempotency, Remembered};
@@ -52,6 +52,9 @@ pub(crate) trait Tx {
     /// Projects records. Doing it again changes nothing.
     fn project(&mut self, rows: &[RecordRow]) -> Result<(), Failure>;
 
+    /// Tells other logs. Doing it again changes nothing.
+    fn tell(&mut self, telling: &[Telling]) -> Result<(), Failure>;
+
     /// What was answered under a key, if it is remembered.
     fn remembered(&mut self, key: &[u8; 32], now: Timestamp) -> Result<Option<Remembered>, Failure>;
 
@@ -64,11 +67,25 @@ pub(crate) trait Tx {
     /// Keeps something; whether it changed anything.
     fn keep(&mut self, keep: &Keep, now: Timestamp) -> Result<bool, Failure>;
 
-    /// What others have left for this log, in its order.
-    fn inbox(&mut self) -> Result<Vec<Letter>, Failure>;
+    /// What others have left for this log, in its order, and what other logs told it since it heard the last of them.
+    ///
+    /// Whatever was told before something was left is there too, or nothing that was left is.
+    fn inbox(&mut self) -> Result<Inbox, Failure>;
+
+    /// Notes what was heard.
+    fn heard(&mut self, letter: &Letter) -> Result<(), Failure>;
 
     /// Notes what was accepted of the inbox.
     fn taken(&mut self, letter: &Letter, accepted: &Accepted) -> Result<(), Failure>;
+}
+
+/// What came from elsewhere.
+#[derive(Debug, Default)]
+pub(crate) struct Inbox {
+    /// What other logs told.
+    pub(crate) told: Vec<Letter>,
+    /// What was left for this log.
+    pub(crate) left: Vec<Letter>,
 }
 
 /// An input that somebody else has left for this log.

@@ -35,8 +35,11 @@ pub(crate) struct Conditions {
 impl Conditions {
     pub(crate) fn new(scope: Scope) -> Conditions {
         let mut c = Conditions { scope, sql: "TRUE".to_owned(), values: Vec::new() };
-        if let Scope::Shard(shard) = scope {
-            c.and("shard = ?", Value::Number(i64::from(shard)));
+        match scope {
+            Scope::File => {}
+            Scope::Shard(shard) => c.and("shard = ?", Value::Number(i64::from(shard))),
+            // Every shard has a copy of a suppression, of which the one that decides about it stands for all.
+            Scope::All => c.and("(shard = 0 OR kind <> ?)", Value::Number(RecordKind::Suppression.code())),
         }
         c
     }

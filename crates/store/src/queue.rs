@@ -63,6 +63,17 @@ impl InputKind {
 pub(crate) struct Projection {
     pub(crate) up_to: Position,
     pub(crate) rows: Vec<RecordRow>,
+    pub(crate) telling: Vec<Telling>,
+}
+
+/// What other shards are to know, as an input for each of them.
+#[derive(Clone, Debug)]
+pub(crate) struct Telling {
+    /// The input that it comes from.
+    pub(crate) position: Position,
+    /// The how manieth it is that comes from there: whatever else comes of that input, this stays.
+    pub(crate) index: u32,
+    pub(crate) chunk: Chunk,
 }
 
 #[derive(Debug)]

@@ -106,8 +106,8 @@ pub(crate) struct RecordRow {
 pub(crate) fn row_of(effect: &Effect) -> Option<RecordRow> {
     let record = match &effect.kind {
         EffectKind::Publish(record) => record,
-        // A question's and a consultation's own record is published beside it.
-        EffectKind::Ask(_) | EffectKind::Act(_) | EffectKind::Consult(_) => return None,
+        // A question's and a consultation's own record is published beside it; what is told is no record.
+        EffectKind::Ask(_) | EffectKind::Act(_) | EffectKind::Consult(_) | EffectKind::Tell(_) => return None,
     };
     let mut row = RecordRow {
         effect: effect.id,

@@ -112,7 +112,8 @@ fn rest_of(input: Input, skip: usize) -> Input {
         | Input::Start { .. }
         | Input::Key { .. }
         | Input::Opinion { .. }
-        | Input::Suppress { .. } => input,
+        | Input::Suppress { .. }
+        | Input::Told(_) => input,
     }
 }
 
@@ -185,6 +186,7 @@ pub(crate) fn event_of(found: Vec<(Stamp, Input)>) -> Option<(Stamp, RawEvent)> 
         | Input::Start { .. }
         | Input::Key { .. }
         | Input::Opinion { .. }
-        | Input::Suppress { .. } => None,
+        | Input::Suppress { .. }
+        | Input::Told(_) => None,
     }
 }

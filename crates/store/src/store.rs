@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
-use vertice_engine::{Effect, Input};
+use vertice_engine::{Effect, EffectKind, Input, Role};
 use vertice_model::{OrderId, Position};
 
 use crate::bulk::{Bulk, UnderWay};
@@ -15,7 +15,7 @@ use crate::concern::Concern;
 use crate::error::{OpenError, Stopped, SubmitError};
 use crate::news::News;
 use crate::postgres::{self, PostgresSettings};
-use crate::queue::{Append, Command, InputKind, Keep, Projection, Queue};
+use crate::queue::{Append, Command, InputKind, Keep, Projection, Queue, Telling};
 use crate::reads::Reads;
 use crate::stats::StoreStats;
 use crate::types::{Accepted, Clock, Cursor, Options, ShardState, Submission};
@@ -111,6 +111,17 @@ impl Store {
         match &self.0.form {
             Form::Shard { epoch, .. } => *epoch,
             Form::File { .. } | Form::Overview => 0,
+        }
+    }
+
+    /// Whose engine judges this log. The inputs that concern no shard by themselves go to shard 0, among them what people
+    /// want of suppressions: so it is the one that decides about them.
+    #[must_use]
+    pub fn role(&self) -> Role {
+        match &self.0.form {
+            Form::Shard { shard: 0, .. } => Role::Home,
+            Form::Shard { .. } => Role::Away,
+            Form::File { .. } | Form::Overview => Role::Alone,
         }
     }
 
@@ -286,6 +297,27 @@ impl Store {
         self.0.news.failed.subscribe()
     }
 
+    /// Why nothing is judged or kept at the moment; nothing where all is well. It goes on by itself.
+    #[must_use]
+    pub fn waits(&self) -> Vec<String> {
+        let News { keeping_waits, judging_waits, .. } = &*self.0.news;
+        [keeping_waits, judging_waits].into_iter().filter_map(|why| why.borrow().clone()).collect()
+    }
+
+    /// Says whether judging waits for something, and for what.
+    pub fn judging_waits(&self, why: Option<String>) {
+        self.0.news.judging_waits.send_replace(why);
+    }
+
+    /// Follows the API keys of an overview: it changes whenever one was added or removed, by whomever. Whoever follows
+    /// them from now on does not know them yet.
+    #[must_use]
+    pub fn api_keys_changed(&self) -> watch::Receiver<String> {
+        let mut keys = self.0.news.keys.subscribe();
+        keys.mark_changed();
+        keys
+    }
+
     /// The last position of the log; 0 when it is empty.
     #[must_use]
     pub fn log_end(&self) -> Position {
@@ -307,9 +339,9 @@ impl Store {
     /// # Errors
     /// When the store has stopped.
     pub fn project(&self, up_to: Position, effects: &[Effect]) -> Result<Projecting, Stopped> {
-        let rows = effects.iter().filter_map(record::row_of).collect();
+        let (rows, telling) = (effects.iter().filter_map(record::row_of).collect(), telling(effects));
         let (ack, answer) = oneshot::channel();
-        self.0.queue.push_projection(Command::Project(Projection { up_to, rows }, ack))?;
+        self.0.queue.push_projection(Command::Project(Projection { up_to, rows, telling }, ack))?;
         Ok(Projecting { answer, queue: self.0.queue.clone() })
     }
 
@@ -362,6 +394,18 @@ impl Store {
         let answer = self.push(|ack| Command::Keep(keep, ack))?;
         answer.blocking_recv().unwrap_or_else(|_| Err(self.stopped().into()))
     }
+}
+
+/// What the others are to know of these effects.
+fn telling(effects: &[Effect]) -> Vec<Telling> {
+    let mut all: Vec<Telling> = Vec::new();
+    for effect in effects {
+        let EffectKind::Tell(told) = &effect.kind else { continue };
+        let position = effect.id.position;
+        let index = all.iter().filter(|before| before.position == position).count() as u32;
+        all.push(Telling { position, index, chunk: chunk::encode_input(&Input::Told(told.clone())) });
+    }
+    all
 }
 
 type Answer<T> = oneshot::Receiver<Result<T, SubmitError>>;

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use vertice_model::{Position, Timestamp};
 
 use crate::chunk::Chunk;
-use crate::database::{Database, Failure, Tx};
+use crate::database::{Database, Failure, Inbox, Letter, Tx};
 use crate::error::{Stopped, SubmitError};
 use crate::head::Head;
 use crate::news::News;
@@ -110,6 +110,7 @@ impl Writer {
                 self.head = head;
                 self.untold = false;
                 self.db.committed(&head);
+                self.news.keeping_waits.send_replace(None);
                 self.stats.commits.fetch_add(1, Relaxed);
                 self.answer(group, outcomes);
                 Ok(())
@@ -117,12 +118,16 @@ impl Writer {
             Err(Failure::NoSpace(error)) => {
                 self.stats.disk_full.fetch_add(1, Relaxed);
                 tracing::warn!(error, "the disk is full; nothing of this group was kept");
-                self.put_off(group, &SubmitError::DiskFull { retry_after: limits::DISK_FULL_RETRY });
+                self.put_off(
+                    group,
+                    &SubmitError::DiskFull { retry_after: limits::DISK_FULL_RETRY },
+                    "the disk is full",
+                );
                 Ok(())
             }
             Err(Failure::Away(error)) => {
                 tracing::warn!(error, "the database is away; nothing of this group was kept");
-                self.put_off(group, &SubmitError::Busy { retry_after: limits::BUSY_RETRY });
+                self.put_off(group, &SubmitError::Busy { retry_after: limits::BUSY_RETRY }, "the database is away");
                 Ok(())
             }
             Err(Failure::Stop(stopped)) => {
@@ -177,12 +182,16 @@ impl Writer {
     }
 
     /// Refuses what can be sent again, and keeps what can not.
-    fn put_off(&mut self, group: Vec<Command>, error: &SubmitError) {
+    fn put_off(&mut self, group: Vec<Command>, error: &SubmitError, why: &str) {
         for command in group {
             match command {
                 Command::Project(projection, ack) => self.owed.push((projection, ack)),
                 other @ (Command::Append(..) | Command::Keep(..) | Command::Inbox) => refuse(other, error),
             }
+        }
+        // What is owed is tried again until it is kept, so this does not outlast its reason.
+        if !self.owed.is_empty() {
+            self.news.keeping_waits.send_replace(Some(format!("what is judged can not be kept: {why}")));
         }
     }
 
@@ -205,7 +214,9 @@ impl Writer {
 /// Up to where the log was judged, if a group says nothing but that.
 fn only_judged(group: &[Command]) -> Option<Position> {
     let judged = |command: &Command| match command {
-        Command::Project(projection, _) if projection.rows.is_empty() => Some(projection.up_to),
+        Command::Project(projection, _) if projection.rows.is_empty() && projection.telling.is_empty() => {
+            Some(projection.up_to)
+        }
         Command::Project(..) | Command::Append(..) | Command::Keep(..) | Command::Inbox => None,
     };
     if group.is_empty() {
@@ -254,6 +265,7 @@ impl<'a> Batch<'a, '_> {
             Command::Append(append, _) => self.append(append).map(Outcome::Accepted),
             Command::Project(projection, _) => {
                 self.tx.project(&projection.rows)?;
+                self.tx.tell(&projection.telling)?;
                 self.head.judged = self.head.judged.max(projection.up_to);
                 Ok(Outcome::Projected)
             }
@@ -295,22 +307,35 @@ impl<'a> Batch<'a, '_> {
     /// Moves what others have left into the log, each in rows of its own.
     fn empty_inbox(&mut self) -> Result<(), Failure> {
         self.end_row()?;
-        for letter in self.tx.inbox()? {
+        let Inbox { told, left } = self.tx.inbox()?;
+        for letter in &told {
+            self.move_to_log(letter)?;
+        }
+        if let Some(last) = told.last() {
+            self.tx.heard(last)?;
+        }
+        for letter in left {
             let accepted = match self.repeated(&letter.append)? {
                 Some(known) => known,
                 None => {
-                    let first = self.head.log_end.plus(1);
-                    for chunk in &letter.append.chunks {
-                        let row = begin_row(&mut self.head, letter.append.kind, self.now, chunk);
-                        self.log_bytes += row.bytes as u64;
-                        self.tx.append(&row)?;
-                    }
+                    let first = self.move_to_log(&letter)?;
                     self.with_it(&letter.append, first)?
                 }
             };
             self.tx.taken(&letter, &accepted)?;
         }
         Ok(())
+    }
+
+    /// Appends what came from elsewhere; where its first position is.
+    fn move_to_log(&mut self, letter: &Letter) -> Result<Position, Failure> {
+        let first = self.head.log_end.plus(1);
+        for chunk in &letter.append.chunks {
+            let row = begin_row(&mut self.head, letter.append.kind, self.now, chunk);
+            self.log_bytes += row.bytes as u64;
+            self.tx.append(&row)?;
+        }
+        Ok(first)
     }
 
     /// Adds a chunk to the row of events, or begins a row.

@@ -174,7 +174,8 @@ impl<'a> Teller<'a> {
                 Record::Question(_) | Record::Refused(_) | Record::Consultation(_) | Record::Suppression(_),
             )
             | EffectKind::Act(_)
-            | EffectKind::Consult(_) => Ok(()),
+            | EffectKind::Consult(_)
+            | EffectKind::Tell(_) => Ok(()),
         }
     }
 

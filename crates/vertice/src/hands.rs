@@ -52,7 +52,7 @@ impl Intake {
     pub fn take(&mut self, effects: Vec<Effect>, engine: &Engine) {
         let orders = effects.into_iter().filter_map(|effect| match effect.kind {
             EffectKind::Act(order) => Some(order),
-            EffectKind::Publish(_) | EffectKind::Ask(_) | EffectKind::Consult(_) => None,
+            EffectKind::Publish(_) | EffectKind::Ask(_) | EffectKind::Consult(_) | EffectKind::Tell(_) => None,
         });
         match &mut self.held_back {
             Some(held_back) => held_back.extend(orders),

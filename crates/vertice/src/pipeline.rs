@@ -83,19 +83,21 @@ pub fn recover(store: &Store, known: &Arc<Content>, keeps_audit: bool) -> Result
 }
 
 fn engine_of(store: &Store, known: &Arc<Content>, entered: Position) -> Result<Engine> {
+    let role = store.role();
     let Some(snapshot) = store.load_snapshot(SNAPSHOT_VERSION).context("reading the snapshot")? else {
-        return Ok(Engine::default());
+        return Ok(Engine::of(role));
     };
     if snapshot.position > entered {
         tracing::warn!(position = %snapshot.position, %entered, "the audit does not reach the snapshot; reading the whole log");
-        return Ok(Engine::default());
+        return Ok(Engine::of(role));
     }
     let engine = Engine::restore(&snapshot.bytes, |at| content_at(store, at).map(|found| the_same(found, known)))?;
     match engine {
-        Some(engine) if engine.next() == snapshot.position.plus(1) => Ok(engine),
+        // What is a shard now and was a data directory before has yet to tell the others what was decided there.
+        Some(engine) if engine.next() == snapshot.position.plus(1) && engine.role() == role => Ok(engine),
         Some(_) | None => {
             tracing::warn!(position = %snapshot.position, "the snapshot can not be used; reading the whole log");
-            Ok(Engine::default())
+            Ok(Engine::of(role))
         }
     }
 }
@@ -199,7 +201,8 @@ impl Pipeline<'_> {
                 | Input::Start { .. }
                 | Input::Key { .. }
                 | Input::Opinion { .. }
-                | Input::Suppress { .. } => engine.apply(*stamp, input),
+                | Input::Suppress { .. }
+                | Input::Told(_) => engine.apply(*stamp, input),
             };
             if self.audit.is_some() {
                 entries.append(&mut audit::entries(*stamp, input, &wanted));
@@ -225,25 +228,31 @@ impl Pipeline<'_> {
             match audit.append(entries, up_to) {
                 Ok(()) => {
                     stats.audit_entries.fetch_add(entries.len() as u64, Relaxed);
+                    if told {
+                        self.store.judging_waits(None);
+                    }
                     break true;
                 }
                 Err(AuditError::NoSpace { path }) => {
                     stats.audit_no_space.fetch_add(1, Relaxed);
                     if !told {
                         told = true;
-                        tracing::warn!(
+                        let why = format!(
                             "the disk is full: judging waits until {} can take what was decided",
                             path.display()
                         );
+                        tracing::warn!("{why}");
+                        self.store.judging_waits(Some(why));
                     }
                 }
                 Err(AuditError::Away { path, what }) if !told => {
                     told = true;
-                    tracing::warn!(
-                        what,
+                    let why = format!(
                         "judging waits until {} can take what was decided: it can not be reached",
                         path.display()
                     );
+                    tracing::warn!(what, "{why}");
+                    self.store.judging_waits(Some(why));
                 }
                 Err(AuditError::Away { .. }) => {}
                 Err(error) => return Err(error).context("entering what was decided in the audit"),

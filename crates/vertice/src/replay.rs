@@ -270,7 +270,11 @@ impl Printer<'_> {
                     let line = self.numbers.take(event.position).map_or(String::new(), |n| format!(":{n}"));
                     tell(&format!("refused: {}{line}: {}", event.origin, event.reason));
                 }
-                EffectKind::Publish(_) | EffectKind::Ask(_) | EffectKind::Act(_) | EffectKind::Consult(_) => {}
+                EffectKind::Publish(_)
+                | EffectKind::Ask(_)
+                | EffectKind::Act(_)
+                | EffectKind::Consult(_)
+                | EffectKind::Tell(_) => {}
             }
         }
         self.numbers.judged_before.store(judged.engine.next().0, Ordering::Relaxed);

@@ -510,7 +510,7 @@ pub fn judge(
                 }
                 EffectKind::Ask(question) if is_new => rest.tell(question),
                 EffectKind::Consult(consult) if is_new => rest.consult(consult),
-                EffectKind::Ask(_) | EffectKind::Consult(_) | EffectKind::Act(_) => {}
+                EffectKind::Ask(_) | EffectKind::Consult(_) | EffectKind::Act(_) | EffectKind::Tell(_) => {}
             }
         }
         intake.take(judged.effects, judged.engine);

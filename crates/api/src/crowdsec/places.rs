@@ -5,6 +5,8 @@ use std::sync::{Mutex, PoisonError};
 
 use vertice_model::{EffectId, Timestamp};
 
+use crate::limits;
+
 /// A place in the order of changes, and when it was taken.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Place {
@@ -51,7 +53,7 @@ pub(crate) struct Seen {
     pub(crate) agent: String,
 }
 
-/// What is known of each key that asked for decisions; bounded by the number of keys.
+/// What is known of each key that asked for decisions; of no more than there can be.
 #[derive(Debug, Default)]
 pub(crate) struct Places(Mutex<HashMap<blake3::Hash, Seen>>);
 
@@ -69,6 +71,11 @@ impl Places {
     pub(crate) fn asked(&self, key: blake3::Hash, at: Timestamp, agent: &str) -> bool {
         self.with(|all| {
             let first = !all.contains_key(&key);
+            if first && all.len() >= limits::KEYS_MAX + limits::BOUNCERS_MAX {
+                // There is one that is none any more: another instance removed it.
+                let oldest = all.iter().min_by_key(|(_, seen)| seen.at).map(|(key, _)| *key);
+                oldest.map(|key| all.remove(&key));
+            }
             let seen = all.entry(key).or_default();
             seen.at = at;
             agent.clone_into(&mut seen.agent);

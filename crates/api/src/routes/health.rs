@@ -65,6 +65,7 @@ pub(crate) async fn ready(api: Shared, _: Query<NoParams>) -> Response {
     if api.disk_was_full() {
         reasons.push("the disk is full; events are refused until there is space".to_owned());
     }
+    reasons.extend(store.waits());
     if lag > limits::READY_LAG_MAX {
         reasons.push(format!("the engine is {lag} events behind"));
     }

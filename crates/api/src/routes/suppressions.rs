@@ -1,7 +1,8 @@
 //! Suppressions: what people decided to open no threat for a while.
 //!
 //! As with every decision, it becomes an input of the log, and the engine alone says what comes of it: it refuses one
-//! that would ever have hidden a threat that a person confirmed, when it is proposed and again when it is applied.
+//! that would ever have hidden a threat that a person confirmed, when it is proposed and again when it is applied. Of
+//! many shards one decides, which knows of the verdicts in all of them, and the others do as it says.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +14,7 @@ use vertice_engine::Input;
 use vertice_model::{
     Detection, Entity, Principal, Scope, Suppression, SuppressionState, SuppressionWish, Threat, ThreatId, VerdictKind,
 };
-use vertice_store::{Filter, FindError, RecordKind, Store};
+use vertice_store::{Filter, FindError, ReadError, RecordKind, Store};
 
 use super::decisions::{conflict, fits, status};
 use super::responses::{page, word};
@@ -162,9 +163,13 @@ pub(crate) async fn propose(
     _: Query<NoParams>,
     Json(proposal): Json<Proposal>,
 ) -> Result<Response, Problem> {
-    one_judges(&api)?;
     fits("the reason", &proposal.reason)?;
     let scope = Scope { rule_id: proposal.rule_id, on: proposal.entity.as_deref().map(entity).transpose()? };
+    let never = || conflict(format!("{scope}: the rule never matched, so there is nothing to suppress"));
+    let rule = scope.rule_id.clone();
+    if !api.read(move |store| has_matched(store, rule)).await? {
+        return Err(never());
+    }
     let wish = SuppressionWish::Propose { reason: proposal.reason };
     let (at, judged) = api.decide(Input::Suppress { scope: scope.clone(), wish, by }).await?;
     let wanted = scope.clone();
@@ -179,7 +184,7 @@ pub(crate) async fn propose(
             other.suppression_id,
             other.state.as_str()
         ))),
-        None => Err(conflict(format!("{scope}: the rule never matched, so there is nothing to suppress"))),
+        None => Err(never()),
     }
 }
 
@@ -245,7 +250,6 @@ async fn wished(
     by: Principal,
     took: impl Fn(&SuppressionState) -> bool,
 ) -> Result<Response, Problem> {
-    one_judges(api)?;
     let found: Suppression = api.get(RecordKind::Suppression, id).await?;
     if let Some(why) = over(&found) {
         return Err(conflict(why));
@@ -256,15 +260,6 @@ async fn wished(
         return Err(conflict(over(&stands).unwrap_or_else(|| "the engine did not accept it".to_owned())));
     }
     Ok(json(status(judged), &stands))
-}
-
-/// Refuses where many shards judge: what is suppressed is state of the one that is told, and the detections of a rule may
-/// lie in any of them.
-fn one_judges(api: &Shared) -> Result<(), Problem> {
-    match api.api.store.shards().len() {
-        0 | 1 => Ok(()),
-        shards => Err(conflict(format!("{shards} shards judge here, and suppressions do not reach all of them yet"))),
-    }
 }
 
 /// Why nothing can be made of a suppression any more, if nothing can.
@@ -285,6 +280,13 @@ fn entity(written: &str) -> Result<Entity, Problem> {
         Some(_) | None => Entity::ip(written),
     };
     read.ok_or_else(|| Problem::bad_request("entity: an address, host:NAME or user:NAME is meant"))
+}
+
+/// Whether a rule ever matched, in any shard.
+fn has_matched(store: &Store, rule_id: String) -> Result<bool, ReadError> {
+    let filter = Filter { rule_id: Some(rule_id), ..Filter::default() };
+    let page = vertice_store::Page { limit: 1, ..vertice_store::Page::default() };
+    Ok(!store.list(RecordKind::Detection, &filter, page)?.is_empty())
 }
 
 /// The suppression of this scope that changed last.

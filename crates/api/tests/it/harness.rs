@@ -18,7 +18,7 @@ use vertice_api::{
 use vertice_engine::{Content, ContentFile, Effect, EffectKind, Engine, Input, Record, Stamp};
 use vertice_intel::{Facts, Intent};
 use vertice_model::{EffectId, Position, Timestamp};
-use vertice_store::{ApiKey, Clock, Options, Store};
+use vertice_store::{Clock, Options, Store};
 
 /// The time at which every test begins.
 pub const START: &str = "2026-03-01T12:00:00Z";
@@ -95,8 +95,9 @@ impl Rig {
         };
         let store = Store::open(dir.path(), clock.clone(), Options::default()).unwrap();
         let content = content();
-        let mut keys = store.api_keys().unwrap();
-        keys.push(ApiKey { name: "ana".into(), hash: vertice_api::digest(key), created: Timestamp::default() });
+        let ana = vertice_api::digest(key);
+        std::thread::scope(|scope| scope.spawn(|| store.add_api_key("ana", ana)).join()).unwrap().unwrap();
+        let keys = store.api_keys().unwrap();
         let stop = CancellationToken::new();
         let access = Access::new(setup.listener.parse().unwrap(), setup.policy, &keys);
         let api = Api {

@@ -179,7 +179,7 @@ async fn content_is_listed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_that_is_behind_or_stopping_is_not_ready() {
+async fn one_that_is_behind_waits_or_is_stopping_is_not_ready() {
     let rig = Rig::with(Setup { engine: false, ..Setup::default() });
     assert_eq!(rig.get("/ready").await.body["ready"], json!(true));
     let events = vec![RawEvent { origin: "t".into(), line: "x".into() }; 100_001];
@@ -187,6 +187,10 @@ async fn one_that_is_behind_or_stopping_is_not_ready() {
     let behind = rig.get("/ready").await;
     assert_eq!(behind.status, 503);
     assert!(behind.body["reasons"][0].as_str().unwrap().contains("events behind"), "{}", behind.text);
+    let why = "the disk is full: judging waits until audit.ndjson can take what was decided";
+    rig.store.judging_waits(Some(why.to_owned()));
+    assert_eq!(rig.get("/ready").await.body["reasons"][0], json!(why));
+    rig.store.judging_waits(None);
     rig.stop.cancel();
     assert_eq!(rig.get("/ready").await.body["reasons"].as_array().unwrap().len(), 2);
 }

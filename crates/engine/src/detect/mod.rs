@@ -102,6 +102,13 @@ impl Rules {
         &self.attributes[rule.number()]
     }
 
+    /// What the status of the rule of this id says of how often it is wrong; `None` if there is no such rule.
+    #[must_use]
+    pub fn prior(&self, rule_id: &str) -> Option<(u32, u32)> {
+        let found = self.set.iter().find(|(_, rule)| rule.key() == rule_id);
+        found.map(|(index, _)| self.attributes(index).prior)
+    }
+
     /// Whether a rule is for the logs that the event comes from.
     #[must_use]
     pub fn concerns(&self, rule: RuleIndex, event: &Event) -> bool {

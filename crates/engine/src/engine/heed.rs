@@ -7,7 +7,8 @@ use vertice_model::{
 
 use super::{Engine, Out};
 use crate::effect::{EffectKind, Record};
-use crate::triage::{Answered, Prior, taken};
+use crate::told::{Role, Told};
+use crate::triage::{Answered, Prior, Wished, taken, telling};
 
 impl Engine {
     /// A detection is counted, told how urgent it is, and joins its threat, unless a person suppressed its like. Even
@@ -35,11 +36,37 @@ impl Engine {
         let (now, kind, by) = (said.at, said.verdict, said.by.clone());
         let Some(judged) = self.state.threats.get(threat).cloned() else { return };
         let before = judged.verdict.as_ref().map(|v| v.verdict);
-        let suppressions = self.state.triage.judge(&judged, before, &said);
+        let told = self.state.triage.judged(&judged, before, &said);
+        let suppressions = self.state.triage.judge(now, &told, self.state.role);
         if self.state.threats.judge(threat, said) {
             out.changes(self.state.responses.verdict(now, threat, kind, &by, &self.content.policy));
         }
-        out.suppressions(suppressions);
+        if self.state.role != Role::Alone {
+            out.push(EffectKind::Tell(Told::Judged(told)));
+        }
+        self.decided(suppressions, out);
+    }
+
+    /// Another shard tells what a person decided there.
+    pub(super) fn told(&mut self, now: Timestamp, told: &Told, out: &mut Out) {
+        match told {
+            Told::Judged(judged) => {
+                let suppressions = self.state.triage.judge(now, judged, self.state.role);
+                self.decided(suppressions, out);
+            }
+            Told::Suppression(suppression) => out.suppressions(self.state.triage.told(now, suppression)),
+        }
+    }
+
+    /// Publishes suppressions that changed. The others hold what the home of suppressions says.
+    fn decided(&self, changed: impl IntoIterator<Item = Suppression>, out: &mut Out) {
+        for suppression in changed {
+            let telling = telling(&suppression).filter(|_| self.state.role == Role::Home);
+            out.publish(Record::Suppression(suppression));
+            if let Some(telling) = telling {
+                out.push(EffectKind::Tell(Told::Suppression(Box::new(telling))));
+            }
+        }
     }
 
     /// A model answered, or was not asked.
@@ -78,7 +105,10 @@ impl Engine {
         by: &Principal,
         out: &mut Out,
     ) {
-        out.suppressions(self.state.triage.wish(now, scope, wish, by));
+        // Of a rule that matched in other shards alone, nothing is known here but what the content says.
+        let prior = if self.state.role == Role::Home { self.content.rules.prior(&scope.rule_id) } else { None };
+        let wished = self.state.triage.wish(now, Wished { scope, wish, by, prior });
+        self.decided(wished, out);
     }
 
     /// Closes consultations that nobody answered and suppressions that are over.
@@ -86,7 +116,7 @@ impl Engine {
         let threats = &self.state.threats;
         let (consultations, suppressions) = self.state.triage.expire(now, |id| threats.get(id).is_some());
         consultations.into_iter().for_each(|closed| out.publish(Record::Consultation(closed)));
-        out.suppressions(suppressions);
+        self.decided(suppressions, out);
     }
 
     /// Publishes a threat, with how urgent it is and what opinions added to it.

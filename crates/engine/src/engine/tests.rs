@@ -118,7 +118,8 @@ impl Pair {
                     | Record::Suppression(_),
                 )
                 | EffectKind::Ask(_)
-                | EffectKind::Act(_)) => self.decided[n].push(serde_json::to_string(&kind).unwrap()),
+                | EffectKind::Act(_)
+                | EffectKind::Tell(_)) => self.decided[n].push(serde_json::to_string(&kind).unwrap()),
             }
         }
     }

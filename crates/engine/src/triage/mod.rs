@@ -29,17 +29,19 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use vertice_model::{
-    Consultation, Detection, Opinion, Principal, Raised, Scope, Suppression, SuppressionWish, Threat, ThreatId,
-    ThreatState, Timestamp, Verdict, VerdictKind,
+    Consultation, Detection, Opinion, Raised, Suppression, Threat, ThreatId, ThreatState, Timestamp, Verdict,
+    VerdictKind,
 };
 
 use self::ask::Consultations;
 use self::standing::Standings;
 use self::suppress::Suppressions;
+use crate::told::{Judged, Role, Suppressing};
 
 pub use ask::{Answered, Consult};
 pub use clean::text as clean_text;
 pub use posterior::Prior;
+pub use suppress::Wished;
 
 /// What people's verdicts and models' opinions left behind.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
@@ -124,21 +126,26 @@ impl Triage {
         opinion.playbooks.iter().for_each(|playbook| raised.propose(playbook));
     }
 
-    /// A person judged a threat, of which `before` was said before. Returns the suppressions that this changes.
-    pub fn judge(&mut self, threat: &Threat, before: Option<VerdictKind>, said: &Verdict) -> Vec<Suppression> {
-        self.standings.judge(threat, before, said);
-        self.suppressions.judged(said.at, &self.standings, threat)
+    /// All that a verdict on a threat says something of, of which `before` was said before.
+    #[must_use]
+    pub fn judged(&self, threat: &Threat, before: Option<VerdictKind>, said: &Verdict) -> Judged {
+        self.standings.judged(threat, before, said)
+    }
+
+    /// A person judged a threat, here or in another shard. Returns the suppressions that this changes.
+    pub fn judge(&mut self, now: Timestamp, said: &Judged, role: Role) -> Vec<Suppression> {
+        self.standings.judge(said);
+        self.suppressions.judged(now, &self.standings, said, role)
     }
 
     /// A person wants something of a suppression. Returns it as it stands then; `None` if it can not be had.
-    pub fn wish(
-        &mut self,
-        now: Timestamp,
-        scope: &Scope,
-        wish: &SuppressionWish,
-        by: &Principal,
-    ) -> Option<Suppression> {
-        self.suppressions.wish(now, &self.standings, scope, wish, by)
+    pub fn wish(&mut self, now: Timestamp, wished: Wished<'_>) -> Option<Suppression> {
+        self.suppressions.wish(now, &self.standings, wished)
+    }
+
+    /// The shard that decides about suppressions says how one stands. Returns it as it stands here, if that changes.
+    pub fn told(&mut self, now: Timestamp, told: &Suppressing) -> Option<Suppression> {
+        self.suppressions.told(now, &self.standings, told)
     }
 
     /// The suppressions that counted something since the last call.
@@ -174,4 +181,10 @@ impl Triage {
 #[must_use]
 pub fn taken(closed: &Consultation) -> Option<&Opinion> {
     ask::taken(closed)
+}
+
+/// A suppression as the other shards are told of it; `None` of one that was only proposed.
+#[must_use]
+pub fn telling(suppression: &Suppression) -> Option<Suppressing> {
+    suppress::telling(suppression)
 }

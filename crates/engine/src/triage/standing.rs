@@ -9,6 +9,7 @@ use vertice_model::{
 
 use super::posterior::{Prior, posterior};
 use crate::limits;
+use crate::told::Judged;
 
 /// What is known of every rule that ever matched.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
@@ -23,24 +24,24 @@ pub(super) struct Standings {
 struct Standing {
     prior: Prior,
     detections: u64,
-    judged: Judged,
+    judged: Tally,
     /// The same, of each entity that a verdict was about.
-    on: BTreeMap<String, Judged>,
+    on: BTreeMap<String, Tally>,
     /// Whether a threat that was confirmed could no longer be remembered by its entities: then it counts for each.
     crowded: bool,
 }
 
 /// Verdicts, and what they come to.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-struct Judged {
+struct Tally {
     /// Threats that a person ever confirmed. Never falls, whatever is said later.
     ever_confirmed: u64,
     posterior: Posterior,
 }
 
-impl Judged {
-    fn none(prior: Prior, of_entity: bool) -> Judged {
-        Judged { ever_confirmed: 0, posterior: posterior(prior, 0, 0, of_entity) }
+impl Tally {
+    fn none(prior: Prior, of_entity: bool) -> Tally {
+        Tally { ever_confirmed: 0, posterior: posterior(prior, 0, 0, of_entity) }
     }
 
     /// A verdict takes the place of an earlier one of the same threat.
@@ -75,15 +76,7 @@ const DISCOUNT_MAX: f64 = 20.0;
 impl Standings {
     /// A rule matched once more; `prior` is what its status makes of it.
     pub(super) fn count(&mut self, detection: &Detection, prior: Prior) {
-        if !self.rules.contains_key(&detection.rule_id) {
-            if self.rules.len() >= limits::RULES_JUDGED_MAX {
-                return;
-            }
-            let judged = Judged::none(prior, false);
-            let standing = Standing { prior, detections: 0, judged, on: BTreeMap::new(), crowded: false };
-            self.rules.insert(detection.rule_id.clone(), standing);
-        }
-        let Some(standing) = self.rules.get_mut(&detection.rule_id) else { return };
+        let Some(standing) = standing(&mut self.rules, &detection.rule_id, prior) else { return };
         standing.detections += 1;
         if standing.prior != prior {
             standing.prior = prior;
@@ -99,32 +92,48 @@ impl Standings {
         self.rules.get(&seen.rule_id).is_some_and(|s| s.detections <= seen.detections)
     }
 
-    /// A person judged a threat.
-    pub(super) fn judge(&mut self, threat: &Threat, before: Option<VerdictKind>, said: &Verdict) {
-        for rule in threat.rules.iter().filter(|r| r.severity >= Severity::Low) {
-            let Some(standing) = self.rules.get_mut(&rule.rule_id) else { continue };
+    /// All that a verdict on a threat says something of, here and elsewhere.
+    pub(super) fn judged(&self, threat: &Threat, before: Option<VerdictKind>, said: &Verdict) -> Judged {
+        let counts =
+            |seen: &RuleSeen| (seen.severity >= Severity::Low).then(|| self.rules.get(&seen.rule_id)).flatten();
+        let prior = |seen: &RuleSeen| counts(seen).map(|standing| standing.prior);
+        Judged {
+            threat: threat.threat_id,
+            rules: threat.rules.iter().map(|seen| (seen.rule_id.clone(), prior(seen))).collect(),
+            entities: threat.entities.clone(),
+            before,
+            verdict: said.verdict,
+            at: said.at,
+        }
+    }
+
+    /// A person judged a threat, here or in another shard. What is counted adds up in whichever order it comes.
+    pub(super) fn judge(&mut self, said: &Judged) {
+        let (before, verdict) = (said.before, said.verdict);
+        for (rule_id, prior) in &said.rules {
+            let Some(standing) = prior.and_then(|prior| standing(&mut self.rules, rule_id, prior)) else { continue };
             let prior = standing.prior;
-            standing.judged.count(prior, before, said.verdict);
-            for entity in &threat.entities {
+            standing.judged.count(prior, before, verdict);
+            for entity in &said.entities {
                 let key = key(entity);
                 if !standing.on.contains_key(&key) {
                     if self.pairs >= limits::ENTITIES_JUDGED_MAX {
-                        standing.crowded |= said.verdict == VerdictKind::Confirmed;
+                        standing.crowded |= verdict == VerdictKind::Confirmed;
                         continue;
                     }
                     self.pairs += 1;
-                    standing.on.insert(key.clone(), Judged::none(prior, true));
+                    standing.on.insert(key.clone(), Tally::none(prior, true));
                 }
                 if let Some(judged) = standing.on.get_mut(&key) {
-                    judged.count(prior, before, said.verdict);
+                    judged.count(prior, before, verdict);
                 }
             }
         }
         if self.verdicts.len() >= limits::VERDICTS_REMEMBERED_MAX {
             self.verdicts.pop_back();
         }
-        let rules = threat.rules.iter().take(limits::TOLD_LIST_MAX).map(|r| r.rule_id.clone()).collect();
-        self.verdicts.push_front(Similar { threat_id: threat.threat_id, verdict: said.verdict, at: said.at, rules });
+        let rules = said.rules.iter().take(limits::TOLD_LIST_MAX).map(|(rule_id, _)| rule_id.clone()).collect();
+        self.verdicts.push_front(Similar { threat_id: said.threat, verdict, at: said.at, rules });
     }
 
     /// How many threats with a detection of the rule, on this entity or on anybody, a person ever confirmed.
@@ -190,6 +199,19 @@ impl Standings {
         let least = posteriors.min_by(|a, b| a.mean.total_cmp(&b.mean));
         least.unwrap_or_else(|| posterior((1, 1), 0, 0, false))
     }
+}
+
+/// What is known of a rule, from now on if it is new; `None` if too much is known of others.
+fn standing<'a>(rules: &'a mut BTreeMap<String, Standing>, rule_id: &str, prior: Prior) -> Option<&'a mut Standing> {
+    if !rules.contains_key(rule_id) {
+        if rules.len() >= limits::RULES_JUDGED_MAX {
+            return None;
+        }
+        let judged = Tally::none(prior, false);
+        let standing = Standing { prior, detections: 0, judged, on: BTreeMap::new(), crowded: false };
+        rules.insert(rule_id.to_owned(), standing);
+    }
+    rules.get_mut(rule_id)
 }
 
 fn triage(severity: Severity, confidence: Confidence, false_positive: Posterior) -> Triage {

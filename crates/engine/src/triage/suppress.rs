@@ -7,12 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use vertice_model::{
-    Detection, Posterior, Principal, Scope, Suppression, SuppressionId, SuppressionState, SuppressionWish, Threat,
-    Timestamp,
+    Detection, Posterior, Principal, Scope, Suppression, SuppressionId, SuppressionState, SuppressionWish, Timestamp,
 };
 
+use super::posterior::{Prior, posterior};
 use super::standing::{Standings, key};
 use crate::limits;
+use crate::told::{Judged, Role, Stands, Suppressing};
 
 /// Who proposes and ends what no person did.
 const ENGINE: &str = "engine";
@@ -27,6 +28,25 @@ pub(super) struct Suppressions {
     /// Those that kept a detection from opening a threat since they were last told of.
     #[serde(skip)]
     changed: BTreeSet<String>,
+}
+
+/// What a person wants of a suppression.
+pub struct Wished<'a> {
+    /// Which one.
+    pub scope: &'a Scope,
+    /// What.
+    pub wish: &'a SuppressionWish,
+    /// Who.
+    pub by: &'a Principal,
+    /// What is believed of its rule where that never matched here and may have elsewhere.
+    pub prior: Option<Prior>,
+}
+
+/// What is put up for decision.
+struct Proposal<'a> {
+    scope: &'a Scope,
+    reason: &'a str,
+    by: &'a Principal,
 }
 
 fn key_of(scope: &Scope) -> String {
@@ -64,18 +84,21 @@ impl Suppressions {
         std::mem::take(&mut self.changed).iter().filter_map(|key| self.live.get(key).cloned()).collect()
     }
 
-    /// A person wants something of a suppression. Returns it as it stands then; `None` if it can not be had.
+    /// A person wants something of a suppression. Returns it as it stands then; `None` if it can not be had. `prior` is
+    /// that of a rule that never matched here and may have elsewhere.
     pub(super) fn wish(
         &mut self,
         now: Timestamp,
         standings: &Standings,
-        scope: &Scope,
-        wish: &SuppressionWish,
-        by: &Principal,
+        Wished { scope, wish, by, prior }: Wished<'_>,
     ) -> Option<Suppression> {
         let key = key_of(scope);
         match wish {
-            SuppressionWish::Propose { reason } => self.propose(now, standings, scope, reason, by),
+            SuppressionWish::Propose { reason } => {
+                let of_none = || prior.map(|prior| posterior(prior, 0, 0, scope.on.is_some()));
+                let said = standings.of(&scope.rule_id, scope.on.as_ref()).or_else(of_none);
+                self.propose(now, standings, said, Proposal { scope, reason, by })
+            }
             SuppressionWish::Apply { for_s } => {
                 let hidden = hides(standings, scope);
                 let found = self.live.get_mut(&key)?;
@@ -92,13 +115,13 @@ impl Suppressions {
         }
     }
 
+    /// Puts one up for decision. Of a rule that never matched nothing is said, and there is nothing to suppress.
     fn propose(
         &mut self,
         now: Timestamp,
         standings: &Standings,
-        scope: &Scope,
-        reason: &str,
-        by: &Principal,
+        said: Option<Posterior>,
+        Proposal { scope, reason, by }: Proposal<'_>,
     ) -> Option<Suppression> {
         let key = key_of(scope);
         if self.live.contains_key(&key) || self.live.len() >= limits::SUPPRESSIONS_MAX {
@@ -111,8 +134,7 @@ impl Suppressions {
             reason: reason.to_owned(),
             proposed_by: by.clone(),
             proposed_at: now,
-            // A rule that never matched has no verdicts, and nothing to suppress.
-            false_positive: standings.of(&scope.rule_id, scope.on.as_ref())?,
+            false_positive: said?,
             would_hide_confirmed: 0,
             suppressed: 0,
             updated_at: now,
@@ -144,24 +166,63 @@ impl Suppressions {
         Some(ended)
     }
 
-    /// A person judged a threat: what its verdicts now propose, and what a confirmation ends.
-    pub(super) fn judged(&mut self, now: Timestamp, standings: &Standings, threat: &Threat) -> Vec<Suppression> {
+    /// A person judged a threat: what its verdicts now propose, unless another shard does, and what a confirmation ends.
+    pub(super) fn judged(
+        &mut self,
+        now: Timestamp,
+        standings: &Standings,
+        threat: &Judged,
+        role: Role,
+    ) -> Vec<Suppression> {
         let by = Principal(ENGINE.to_owned());
         let mut changed = Vec::new();
-        for rule in &threat.rules {
-            let on = |on| Scope { rule_id: rule.rule_id.clone(), on };
+        for (rule_id, _) in &threat.rules {
+            let on = |on| Scope { rule_id: rule_id.clone(), on };
             for scope in threat.entities.iter().map(|e| on(Some(e.clone()))).chain([on(None)]) {
                 let key = key_of(&scope);
                 let found = self.live.contains_key(&key);
                 if found && hides(standings, &scope) > 0 {
                     changed.extend(self.end(now, &key, &by, "a person confirmed a threat that it is about"));
-                } else if !found && is_due(standings, &scope) {
+                } else if !found && role != Role::Away && is_due(standings, &scope) {
+                    let said = standings.of(&scope.rule_id, scope.on.as_ref());
                     let reason = "people called its like false over and over";
-                    changed.extend(self.propose(now, standings, &scope, reason, &by));
+                    changed.extend(self.propose(now, standings, said, Proposal { scope: &scope, reason, by: &by }));
                 }
             }
         }
         changed
+    }
+
+    /// The shard that decides says how a suppression stands. Here it holds the same, but never what a person confirmed:
+    /// they may know that there before they are heard here, and here before they are heard there.
+    pub(super) fn told(&mut self, now: Timestamp, standings: &Standings, told: &Suppressing) -> Option<Suppression> {
+        let key = key_of(&told.scope);
+        let is_it = |s: &Suppression| s.suppression_id == told.suppression_id;
+        match &told.stands {
+            Stands::Applied { until, .. } if *until <= now || hides(standings, &told.scope) > 0 => None,
+            Stands::Applied { by, at, until } => {
+                let state = SuppressionState::Applied { by: by.clone(), at: *at, until: *until };
+                let suppressed = self.live.get(&key).filter(|s| is_it(s)).map_or(0, |s| s.suppressed);
+                let said = standings.of(&told.scope.rule_id, told.scope.on.as_ref());
+                let held = Suppression {
+                    suppression_id: told.suppression_id,
+                    scope: told.scope.clone(),
+                    state,
+                    reason: told.reason.clone(),
+                    proposed_by: told.proposed_by.clone(),
+                    proposed_at: told.proposed_at,
+                    false_positive: said.unwrap_or_else(|| posterior((1, 1), 0, 0, told.scope.on.is_some())),
+                    would_hide_confirmed: 0,
+                    suppressed,
+                    updated_at: now,
+                };
+                self.live.insert(key, held.clone());
+                Some(held)
+            }
+            Stands::Ended { by, why } if self.live.get(&key).is_some_and(is_it) => self.end(now, &key, by, why),
+            Stands::Over if self.live.get(&key).is_some_and(is_it) => self.over(now, &key),
+            Stands::Ended { .. } | Stands::Over => None,
+        }
     }
 
     /// When the next one in force ends.
@@ -173,15 +234,35 @@ impl Suppressions {
     pub(super) fn expire(&mut self, now: Timestamp) -> Vec<Suppression> {
         let over = |(key, s): (&String, &Suppression)| until(s).is_some_and(|at| at <= now).then(|| key.clone());
         let over: Vec<String> = self.live.iter().filter_map(over).collect();
-        let ended = over.iter().filter_map(|key| {
-            self.changed.remove(key);
-            let mut ended = self.live.remove(key)?;
-            ended.state = SuppressionState::Expired;
-            ended.updated_at = now;
-            Some(ended)
-        });
-        ended.collect()
+        over.iter().filter_map(|key| self.over(now, key)).collect()
     }
+
+    fn over(&mut self, now: Timestamp, key: &str) -> Option<Suppression> {
+        self.changed.remove(key);
+        let mut ended = self.live.remove(key)?;
+        ended.state = SuppressionState::Expired;
+        ended.updated_at = now;
+        Some(ended)
+    }
+}
+
+/// A suppression as the other shards are told of it; `None` of one that was only proposed.
+pub(super) fn telling(suppression: &Suppression) -> Option<Suppressing> {
+    let stands = match &suppression.state {
+        SuppressionState::Proposed => return None,
+        SuppressionState::Applied { by, at, until } => Stands::Applied { by: by.clone(), at: *at, until: *until },
+        SuppressionState::Refused { why } => Stands::Ended { by: Principal(ENGINE.to_owned()), why: why.clone() },
+        SuppressionState::Removed { by, why } => Stands::Ended { by: by.clone(), why: why.clone() },
+        SuppressionState::Expired => Stands::Over,
+    };
+    Some(Suppressing {
+        suppression_id: suppression.suppression_id,
+        scope: suppression.scope.clone(),
+        reason: suppression.reason.clone(),
+        proposed_by: suppression.proposed_by.clone(),
+        proposed_at: suppression.proposed_at,
+        stands,
+    })
 }
 
 fn until(suppression: &Suppression) -> Option<Timestamp> {

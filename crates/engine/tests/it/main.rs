@@ -17,4 +17,6 @@ mod rules;
 #[cfg(test)]
 mod schema;
 #[cfg(test)]
+mod told;
+#[cfg(test)]
 mod triage;

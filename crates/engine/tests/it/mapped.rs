@@ -56,7 +56,11 @@ fn play(content: &Arc<Content>, action: &str, command: &str) -> (Detection, Thre
             EffectKind::Publish(Record::Detection(d)) => detection = Some(d),
             EffectKind::Publish(Record::Threat(t)) => threat = Some(t),
             EffectKind::Publish(Record::Run(_)) => runs += 1,
-            EffectKind::Publish(_) | EffectKind::Act(_) | EffectKind::Ask(_) | EffectKind::Consult(_) => {}
+            EffectKind::Publish(_)
+            | EffectKind::Act(_)
+            | EffectKind::Ask(_)
+            | EffectKind::Consult(_)
+            | EffectKind::Tell(_) => {}
         }
     }
     (detection.expect("it is detected"), threat.expect("it opens a threat"), runs)

@@ -93,7 +93,7 @@ fn story() -> Vec<RawEvent> {
 fn published(effects: &[Effect]) -> Vec<Record> {
     let record = |effect: &Effect| match &effect.kind {
         EffectKind::Publish(record) => Some(record.clone()),
-        EffectKind::Ask(_) | EffectKind::Act(_) | EffectKind::Consult(_) => None,
+        EffectKind::Ask(_) | EffectKind::Act(_) | EffectKind::Consult(_) | EffectKind::Tell(_) => None,
     };
     effects.iter().filter_map(record).collect()
 }

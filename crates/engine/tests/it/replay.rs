@@ -108,7 +108,7 @@ fn people(log: &mut Vec<(Stamp, Input)>, effects: &[Effect]) {
                 note: String::new(),
                 by: by(),
             },
-            EffectKind::Publish(_) | EffectKind::Act(_) | EffectKind::Consult(_) => continue,
+            EffectKind::Publish(_) | EffectKind::Act(_) | EffectKind::Consult(_) | EffectKind::Tell(_) => continue,
         };
         log.push((stamp, input));
         stamp = Stamp { position: stamp.position.plus(1), now: stamp.now.plus_seconds(30) };

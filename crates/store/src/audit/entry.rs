@@ -154,6 +154,8 @@ fn of_input(stamp: Stamp, input: &Input) -> Option<Entry> {
     match input {
         // Evidence, and the passing of time, which the log has.
         Input::Events(_) | Input::Routed(_) | Input::Tick => None,
+        // A person said it to another shard, whose audit has it.
+        Input::Told(_) => None,
         Input::Content(content) => enter(Kind::Content, ENGINE, None, content_record(content)),
         Input::Answer { question, approve, plan_digest, by } => {
             let record = json!({"question_id": question, "approve": approve, "plan_digest": plan_digest});
@@ -233,7 +235,7 @@ fn of_effect(at: Timestamp, effect: &Effect) -> Option<Entry> {
         EffectKind::Publish(Record::Suppression(suppression)) => suppressed(of, at, suppression),
         EffectKind::Publish(Record::Detection(_) | Record::Threat(_) | Record::Refused(_)) => None,
         // Its own record is published beside.
-        EffectKind::Ask(_) | EffectKind::Consult(_) => None,
+        EffectKind::Ask(_) | EffectKind::Consult(_) | EffectKind::Tell(_) => None,
         EffectKind::Act(yes) => Some(ordered(of, at, yes.get(), yes.by(), yes.plan_digest())),
     }
 }

@@ -1,4 +1,9 @@
-//! What others leave for a shard, and how its owner notices.
+//! What others leave for a shard, what shards tell all others, and how an owner notices.
+//!
+//! What is left for one shard lies in its name until it is in its log. What is told lies there once, for all, and every
+//! shard remembers how much of it it has heard: in the transaction that moves it to its log, so it hears each exactly
+//! once, those that nobody has now as soon as somebody does, and those that are yet to come from the beginning on. It
+//! is numbered under the lock under which records are, so nobody passes over what another was about to commit.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -9,15 +14,18 @@ use postgres::fallible_iterator::FallibleIterator as _;
 use super::session::Session;
 use super::settings::PostgresSettings;
 use super::writing::Pause;
-use crate::chunk::{Row, VERSION};
+use crate::chunk::{Chunk, Row, VERSION};
 use crate::database::{Failure, Letter};
 use crate::error::Stopped;
-use crate::queue::{Append, InputKind, Queue};
+use crate::queue::{Append, InputKind, Queue, Telling};
 use crate::sums::{digest, signed};
 use crate::{Accepted, Cursor, Idempotency, limits};
 
-/// Who is told that something was left; the payload is the number of the shard.
+/// Who is told that something was left; the payload is the number of the shard, or …
 const CHANNEL: &str = "vertice_inbox";
+
+/// … this, where it is for all of them.
+const ALL: &str = "all";
 
 /// Something that was left, as it lies there.
 pub(crate) struct Sealed {
@@ -77,17 +85,100 @@ impl Sealed {
             return Err(bad("its checksum is wrong"));
         }
         let (cursors, key): Beside = postcard::from_bytes(&self.beside).map_err(|e| bad(&e.to_string()))?;
-        let mut row = Row::open(&self.blob).map_err(|e| bad(&e))?;
-        let mut chunks = Vec::new();
-        while let Some(chunk) = row.next_chunk().map_err(|e| bad(&e))? {
-            chunks.push(chunk.to_chunk().map_err(|e| bad(&e))?);
-        }
+        let chunks = chunks_of(&self.blob).map_err(|e| bad(&e))?;
         let cursors = cursors.into_iter().map(|(source, value)| Cursor { source, value }).collect();
         let idempotency = key.map(|(key, answer)| Idempotency { key, answer });
         let kind = InputKind::from_code(self.kind);
         let append = Append { kind, chunks, cursors, idempotency, about: crate::concern::Concern::Nothing };
         Ok(Letter { id: self.number, append })
     }
+}
+
+fn chunks_of(blob: &[u8]) -> Result<Vec<Chunk>, String> {
+    let mut row = Row::open(blob)?;
+    let mut chunks = Vec::new();
+    while let Some(chunk) = row.next_chunk()? {
+        chunks.push(chunk.to_chunk()?);
+    }
+    Ok(chunks)
+}
+
+fn told_checksum((shard, position, index): (i64, i64, i64), blob: &[u8]) -> i64 {
+    digest(&[b"told", &shard.to_le_bytes(), &position.to_le_bytes(), &index.to_le_bytes(), blob])
+}
+
+/// Tells all other shards. Telling the same again changes nothing.
+pub(crate) fn tell(session: &mut Session, shard: u32, telling: &[Telling]) -> Result<(), Error> {
+    let shard = i64::from(shard);
+    let mut is_new = false;
+    for Telling { position, index, chunk } in telling {
+        let blob = [&[VERSION], &chunk.bytes[..]].concat();
+        let (position, index) = (signed(position.0), i64::from(*index));
+        let sum = told_checksum((shard, position, index), &blob);
+        let sql = "WITH next AS (UPDATE sequence SET seq = seq + 1 WHERE id = 1 RETURNING seq)
+            INSERT INTO told (number, shard, position, idx, blob, checksum) SELECT seq, $1, $2, $3, $4, $5 FROM next
+            ON CONFLICT (shard, position, idx) DO NOTHING";
+        is_new |= session.execute(sql, &[&shard, &position, &index, &blob, &sum])? > 0;
+    }
+    if is_new {
+        session.execute("SELECT pg_notify($1, $2)", &[&CHANNEL, &ALL])?;
+    }
+    Ok(())
+}
+
+/// Something that was told.
+pub(crate) struct Said {
+    pub(crate) number: i64,
+    from: (i64, i64, i64),
+    blob: Vec<u8>,
+    checksum: i64,
+}
+
+/// What was told, by anybody, after a number, in its order.
+pub(crate) fn said(session: &mut Session, after: i64) -> Result<Vec<Said>, Error> {
+    let sql =
+        "SELECT number, shard, position, idx, blob, checksum FROM told WHERE number > $1 ORDER BY number LIMIT $2";
+    let rows = session.rows(sql, &[&after, &limits::INBOX_ROWS])?;
+    let one = |row: &postgres::Row| Said {
+        number: row.get(0),
+        from: (row.get(1), row.get(2), row.get(3)),
+        blob: row.get(4),
+        checksum: row.get(5),
+    };
+    Ok(rows.iter().map(one).collect())
+}
+
+impl Said {
+    /// Whether it is what was written.
+    pub(crate) fn is_whole(&self) -> bool {
+        told_checksum(self.from, &self.blob) == self.checksum
+    }
+
+    /// What it is for a shard: nothing, if it told it itself.
+    pub(crate) fn open(self, shard: u32, place: &Path) -> Result<Letter, Failure> {
+        let bad = |what: &str| {
+            Failure::Stop(Stopped::fatal(format!("{}: told, number {}: {what}", place.display(), self.number)))
+        };
+        if !self.is_whole() {
+            return Err(bad("its checksum is wrong"));
+        }
+        let ours = self.from.0 == i64::from(shard);
+        let chunks = if ours { Vec::new() } else { chunks_of(&self.blob).map_err(|e| bad(&e))? };
+        let about = crate::concern::Concern::Nothing;
+        let append = Append { kind: InputKind::Other, chunks, cursors: Vec::new(), idempotency: None, about };
+        Ok(Letter { id: self.number, append })
+    }
+}
+
+/// How much of what was told a shard has heard.
+pub(crate) fn heard(session: &mut Session, shard: u32) -> Result<i64, Error> {
+    let row = session.row("SELECT heard FROM shard WHERE shard = $1", &[&i64::from(shard)])?;
+    Ok(row.map_or(0, |row| row.get(0)))
+}
+
+/// Notes that a shard has heard everything up to this.
+pub(crate) fn set_heard(session: &mut Session, shard: u32, letter: &Letter) -> Result<(), Error> {
+    session.execute("UPDATE shard SET heard = $2 WHERE shard = $1", &[&i64::from(shard), &letter.id]).map(|_| ())
 }
 
 /// Notes where something that was left stands now. Its content goes.
@@ -131,8 +222,8 @@ fn listen(
     // Listening first, so that nothing is left unnoticed between looking and listening.
     let mut looks = 0_u32;
     while queue.stopped().is_none() {
-        let sql =
-            "SELECT epoch, EXISTS (SELECT 1 FROM inbox WHERE shard = $1 AND first IS NULL) FROM shard WHERE shard = $1";
+        let sql = "SELECT epoch, EXISTS (SELECT 1 FROM inbox WHERE shard = $1 AND first IS NULL)
+            OR EXISTS (SELECT 1 FROM told WHERE number > s.heard) FROM shard s WHERE s.shard = $1";
         let due = looks.is_multiple_of(limits::INBOX_LOOK_EVERY);
         if due && let Some(row) = session.row(sql, &[&i64::from(shard)]).map_err(said)? {
             let taken_over = row.get::<_, i64>(0) as u64 != epoch;
@@ -146,7 +237,8 @@ fn listen(
         }
         let shard = shard.to_string();
         let mut notes = session.client.notifications();
-        let mut ours = notes.timeout_iter(limits::INBOX_WAIT).filter(|note| Ok(note.payload() == shard));
+        let ours = |note: &postgres::Notification| note.payload() == shard || note.payload() == ALL;
+        let mut ours = notes.timeout_iter(limits::INBOX_WAIT).filter(|note| Ok(ours(note)));
         if ours.next().map_err(said)?.is_some() {
             looks = 0;
         }

@@ -105,6 +105,8 @@ pub(crate) fn take_shard(settings: &PostgresSettings, shard: u32, clock: Clock) 
         owed: Vec::new(),
         untold: false,
     };
+    // Before anything else comes: what was decided while nobody had it holds for all that is judged from now on.
+    queue.look_into_inbox();
     let writer = thread(settings, "store-writer", move || writer.run())?;
     let (watched, watching) = (settings.clone(), queue.clone());
     let watch = thread(settings, "store-inbox", move || inbox::watch(&watched, (shard, epoch), &watching))?;
@@ -136,6 +138,7 @@ pub(crate) fn overview(settings: &PostgresSettings, clock: Clock) -> Result<Shar
         left: HashMap::new(),
         pause: Pause::new(),
         looked: None,
+        looked_for_keys: None,
     };
     leaver.look_first().map_err(unread(settings))?;
     let leaver = thread(settings, "store-overview", move || leaver.run())?;

@@ -38,6 +38,8 @@ pub(crate) struct Leaver {
     pub(crate) pause: Pause,
     /// When it was last looked how far the shards are.
     pub(crate) looked: Option<Instant>,
+    /// The same of the API keys.
+    pub(crate) looked_for_keys: Option<Instant>,
 }
 
 /// Something on its way to a shard.
@@ -65,10 +67,16 @@ impl Leaver {
             for command in group {
                 self.take(command, &mut kept);
             }
-            if let Err(error) = self.turn(kept, ending) {
-                tracing::warn!(error, "the database is away");
-                self.session = None;
-                let _pause = self.pause.failed();
+            match self.turn(kept, ending) {
+                // Too early to connect again, it says nothing.
+                Ok(()) if self.session.is_some() => _ = self.news.keeping_waits.send_replace(None),
+                Ok(()) => {}
+                Err(error) => {
+                    tracing::warn!(error, "the database is away");
+                    self.news.keeping_waits.send_replace(Some(format!("the database is away: {error}")));
+                    self.session = None;
+                    let _pause = self.pause.failed();
+                }
             }
             self.give_up(ending);
             if ending && self.session.is_none() {
@@ -140,6 +148,10 @@ impl Leaver {
         if !ending && self.looked.is_none_or(|at| at.elapsed() >= limits::OVERVIEW_LOOK) {
             self.look(&mut session).map_err(|e| e.to_string())?;
             self.looked = Some(monotonic());
+        }
+        if !ending && self.looked_for_keys.is_none_or(|at| at.elapsed() >= limits::OVERVIEW_KEYS_LOOK) {
+            self.look_for_keys(&mut session).map_err(|e| words(&e))?;
+            self.looked_for_keys = Some(monotonic());
         }
         self.pause = Pause::new();
         self.session = Some(session);
@@ -225,6 +237,13 @@ impl Leaver {
         }
     }
 
+    /// Whatever instance added or removed a key, all of them learn it here, and not when a request comes.
+    fn look_for_keys(&self, session: &mut Session) -> Result<(), postgres::Error> {
+        let found = session.row(KEYS, &[])?.map_or_else(String::new, |row| row.get(0));
+        self.news.keys.send_if_modified(|known| std::mem::replace(known, found.clone()) != found);
+        Ok(())
+    }
+
     /// Looks how far the shards are before anybody asks.
     pub(crate) fn look_first(&mut self) -> Result<(), ReadError> {
         let Some(mut session) = self.session.take() else { return Ok(()) };
@@ -248,6 +267,9 @@ impl Leaver {
         Ok(())
     }
 }
+
+/// What tells the API keys that there are from any others: their checksums, which have their names and times in them.
+const KEYS: &str = "SELECT count(*)::text || ' ' || coalesce(sum(checksum), 0)::text FROM api_key";
 
 fn cursors(session: &mut Session, append: &Append) -> Result<(), postgres::Error> {
     append.cursors.iter().try_for_each(|cursor| keep::set_cursor(session, 0, cursor))

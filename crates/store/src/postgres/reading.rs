@@ -1,13 +1,15 @@
 //! Reading one shard, or all of them.
 
+use std::collections::HashMap;
 use std::mem::ManuallyDrop;
 use std::path::PathBuf;
 
 use postgres::Row;
 use postgres::types::ToSql;
 use vertice_engine::{Input, Stamp};
-use vertice_model::{EffectId, Position, Severity, Timestamp};
+use vertice_model::{EffectId, Position, Severity, Suppression, Timestamp};
 
+use super::inbox;
 use super::keep::{self, reading};
 use super::session::{Means, Session, means};
 use super::settings::PostgresSettings;
@@ -76,10 +78,44 @@ impl Reading {
     }
 
     fn select(&self, session: &mut Session, from: &str, values: &[Value]) -> Result<Vec<StoredRecord>, ReadError> {
-        let rows = session
-            .rows(&format!("SELECT {COLUMNS} FROM {from}"), &params(values))
-            .map_err(reading("reading records"))?;
+        let mut records = self.rows(session, from, &params(values))?;
+        if let Scope::All = self.scope {
+            self.count_all(session, &mut records)?;
+        }
+        Ok(records)
+    }
+
+    fn rows(
+        &self,
+        session: &mut Session,
+        from: &str,
+        params: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<StoredRecord>, ReadError> {
+        let sql = format!("SELECT {COLUMNS} FROM {from}");
+        let rows = session.rows(&sql, params).map_err(reading("reading records"))?;
         rows.iter().map(|row| self.record(row)).collect()
+    }
+
+    /// Has each suppression say what all shards counted: in each of them it keeps threats from being opened.
+    fn count_all(&self, session: &mut Session, records: &mut [StoredRecord]) -> Result<(), ReadError> {
+        let ours = records.iter_mut().filter(|record| record.kind == RecordKind::Suppression);
+        let mut ours: HashMap<String, &mut StoredRecord> = ours.map(|record| (record.key.clone(), record)).collect();
+        if ours.is_empty() {
+            return Ok(());
+        }
+        let keys: Vec<String> = ours.keys().cloned().collect();
+        let from = "record WHERE kind = $1 AND key = ANY ($2) AND shard <> 0";
+        let copies = self.rows(session, from, &[&RecordKind::Suppression.code(), &keys])?;
+        for copy in copies {
+            let Some(record) = ours.get_mut(&copy.key) else { continue };
+            let read = |json: &str| serde_json::from_str::<Suppression>(json);
+            let both = read(&record.json).and_then(|mut ours| {
+                ours.suppressed += read(&copy.json)?.suppressed;
+                serde_json::to_string(&ours)
+            });
+            record.json = both.map_err(|e| self.place("record").damage(copy.key, e.to_string()))?;
+        }
+        Ok(())
     }
 
     fn record(&self, row: &Row) -> Result<StoredRecord, ReadError> {
@@ -164,7 +200,22 @@ impl Reading {
             verified.records += records.len() as u64;
             page.after = Some(last.effect);
         }
+        if let Scope::All = self.scope {
+            self.verify_told(session)?;
+        }
         keep::api_keys(session, self.place("api_key")).map(|_| verified)
+    }
+
+    fn verify_told(&self, session: &mut Session) -> Result<(), ReadError> {
+        let mut after = 0;
+        loop {
+            let told = inbox::said(session, after).map_err(reading("reading what shards told"))?;
+            let Some(last) = told.last() else { return Ok(()) };
+            after = last.number;
+            for said in &told {
+                self.place("told").unless_damaged((), said.is_whole(), format!("number {}", said.number))?;
+            }
+        }
     }
 
     fn verify_names(&self, session: &mut Session, shard: u32) -> Result<(), ReadError> {

@@ -5,7 +5,7 @@ use super::settings::PostgresSettings;
 use crate::error::OpenError;
 
 /// The version of the tables here. A program that finds another one stops.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 /// Told from other locks of the database: whoever makes the tables holds it.
 const LOCK: i64 = 0x5672_7463;
@@ -28,6 +28,8 @@ const TABLES: &str = "
         at_us bigint NOT NULL,
         judged bigint NOT NULL,
         checksum bigint NOT NULL,
+        -- The number of what it heard last of what others told.
+        heard bigint NOT NULL DEFAULT 0,
         -- Which directory is being moved here, and what was moved of it.
         moving text
     );
@@ -143,6 +145,18 @@ const TABLES: &str = "
     CREATE INDEX inbox_waiting ON vertice.inbox (shard, number) WHERE first IS NULL;
     CREATE INDEX inbox_taken ON vertice.inbox (shard, taken_at) WHERE first IS NOT NULL;
 
+    -- What each shard told all others, in the order in which it was committed. It is kept, for shards that are yet to
+    -- come: it is as much as people decide, which the logs keep too.
+    CREATE TABLE vertice.told (
+        number bigint PRIMARY KEY,
+        shard bigint NOT NULL,
+        position bigint NOT NULL,
+        idx bigint NOT NULL,
+        blob bytea NOT NULL,
+        checksum bigint NOT NULL,
+        UNIQUE (shard, position, idx)
+    );
+
     -- Who may carry an order out: whoever had the shard with that epoch.
     CREATE TABLE vertice.claim (
         order_id text COLLATE \"C\" PRIMARY KEY,
@@ -161,7 +175,7 @@ const TABLES: &str = "
         PRIMARY KEY (shard, n)
     );
 
-    INSERT INTO vertice.form VALUES (1, 1);
+    INSERT INTO vertice.form VALUES (1, 2);
 ";
 
 /// Makes the tables if there are none, and refuses those of another version.

@@ -11,11 +11,11 @@ use super::session::{Means, Session, means, words};
 use super::settings::PostgresSettings;
 use super::{inbox, keep};
 use crate::chunk::VERSION;
-use crate::database::{Database, Failure, Letter, Tx, Work};
+use crate::database::{Database, Failure, Inbox, Letter, Tx, Work};
 use crate::error::{DatabaseError, ReadError, Stopped, SubmitError};
 use crate::head::Head;
 use crate::place::Place;
-use crate::queue::{Keep, Queue};
+use crate::queue::{Keep, Queue, Telling};
 use crate::record::RecordRow;
 use crate::row::NewRow;
 use crate::sums::{self, signed};
@@ -140,6 +140,7 @@ impl Shard {
             shard: self.shard,
             epoch: self.epoch,
             records: BTreeMap::new(),
+            telling: Vec::new(),
             again: None,
         };
         let written = tx.begin(head).and_then(|()| work(&mut tx)).and_then(|new| tx.finish(&new).map(|()| new));
@@ -238,6 +239,8 @@ struct Writing<'a> {
     epoch: u64,
     /// What is projected, written last, for all shards wait for each other from then on.
     records: BTreeMap<(i64, String), RecordRow>,
+    /// What the others are told, after that.
+    telling: Vec<Telling>,
     /// Set when trying again may help.
     again: Option<String>,
 }
@@ -270,11 +273,12 @@ impl Writing<'_> {
         let written = write_head(self.session, self.shard, head);
         self.done(written)?;
         let records = std::mem::take(&mut self.records);
-        if records.is_empty() {
-            return Ok(());
+        if !records.is_empty() {
+            let projected = project(self.session, self.shard, records);
+            self.done(projected)?;
         }
-        let projected = project(self.session, self.shard, records);
-        self.done(projected)
+        let told = inbox::tell(self.session, self.shard, &std::mem::take(&mut self.telling));
+        self.done(told)
     }
 }
 
@@ -394,6 +398,12 @@ impl Tx for Writing<'_> {
         Ok(())
     }
 
+    /// Last, as records are: it is numbered with them.
+    fn tell(&mut self, telling: &[Telling]) -> Result<(), Failure> {
+        self.telling.extend_from_slice(telling);
+        Ok(())
+    }
+
     fn remembered(&mut self, key: &[u8; 32], now: Timestamp) -> Result<Option<Remembered>, Failure> {
         let place = Place { file: self.place, table: "idempotency" };
         match keep::remembered(self.session, place, (self.shard, key), now) {
@@ -418,9 +428,25 @@ impl Tx for Writing<'_> {
         self.done(done)
     }
 
-    fn inbox(&mut self) -> Result<Vec<Letter>, Failure> {
-        let found = inbox::waiting(self.session, self.shard);
-        self.done(found)?.into_iter().map(|letter| letter.open(self.place)).collect()
+    fn inbox(&mut self) -> Result<Inbox, Failure> {
+        // What was left is read first: whoever left it may have known of what was told before, and that is read now.
+        let left = inbox::waiting(self.session, self.shard);
+        let left = self.done(left)?;
+        let heard = inbox::heard(self.session, self.shard);
+        let heard = self.done(heard)?;
+        let told = inbox::said(self.session, heard);
+        let told = self.done(told)?;
+        // Of more than is taken at once, what was left waits for the rest.
+        let more = told.len() as i64 >= limits::INBOX_ROWS;
+        Ok(Inbox {
+            told: told.into_iter().map(|said| said.open(self.shard, self.place)).collect::<Result<_, _>>()?,
+            left: left.into_iter().filter(|_| !more).map(|l| l.open(self.place)).collect::<Result<_, _>>()?,
+        })
+    }
+
+    fn heard(&mut self, letter: &Letter) -> Result<(), Failure> {
+        let done = inbox::set_heard(self.session, self.shard, letter);
+        self.done(done)
     }
 
     fn taken(&mut self, letter: &Letter, accepted: &Accepted) -> Result<(), Failure> {

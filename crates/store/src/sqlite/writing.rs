@@ -10,11 +10,11 @@ use vertice_model::Timestamp;
 
 use super::{Place, head, keep, log, records, schema};
 use crate::beside::Beside;
-use crate::database::{Database, Failure, Letter, Tx, Work};
+use crate::database::{Database, Failure, Inbox, Letter, Tx, Work};
 use crate::directory::Directory;
 use crate::error::{Fault, ReadError, Stopped, classify, is_damage};
 use crate::head::Head;
-use crate::queue::Keep;
+use crate::queue::{Keep, Telling};
 use crate::record::RecordRow;
 use crate::row::NewRow;
 use crate::stats::StoreStats;
@@ -190,8 +190,17 @@ impl Tx for Writing<'_> {
         self.done(kept)
     }
 
-    fn inbox(&mut self) -> Result<Vec<Letter>, Failure> {
-        Ok(Vec::new())
+    /// There is no other.
+    fn tell(&mut self, _: &[Telling]) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn inbox(&mut self) -> Result<Inbox, Failure> {
+        Ok(Inbox::default())
+    }
+
+    fn heard(&mut self, _: &Letter) -> Result<(), Failure> {
+        Ok(())
     }
 
     fn taken(&mut self, _: &Letter, _: &Accepted) -> Result<(), Failure> {

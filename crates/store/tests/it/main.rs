@@ -14,4 +14,6 @@ mod fixture;
 mod moving;
 #[cfg(test)]
 mod postgres;
+#[cfg(test)]
+mod told;
 mod writing;

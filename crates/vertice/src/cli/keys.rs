@@ -145,7 +145,8 @@ fn told(error: KeyError) -> anyhow::Error {
         | KeyError::Exists { .. }
         | KeyError::Last
         | KeyError::Draw(_)
-        | KeyError::Store(_) => error.into(),
+        | KeyError::Store(_)
+        | KeyError::Read(_) => error.into(),
     }
 }
 

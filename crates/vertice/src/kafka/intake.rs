@@ -161,6 +161,8 @@ impl Intake {
                 for Held { partition, .. } in &held {
                     self.parts.rim.metrics.kafka_revoked(&partition.topic, partition.number);
                 }
+                // They are ours until the next call, and must not be told of again.
+                return Ok(false);
             }
             Next::End { .. } | Next::Quiet => self.settle()?,
         }

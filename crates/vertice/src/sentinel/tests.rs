@@ -48,7 +48,7 @@ fn attacks(injections: &[Injection]) -> Input {
 fn questions(effects: Vec<Effect>) -> Vec<Consult> {
     let consult = |effect: Effect| match effect.kind {
         EffectKind::Consult(consult) => Some(*consult),
-        EffectKind::Publish(_) | EffectKind::Ask(_) | EffectKind::Act(_) => None,
+        EffectKind::Publish(_) | EffectKind::Ask(_) | EffectKind::Act(_) | EffectKind::Tell(_) => None,
     };
     let mut found: Vec<Consult> = effects.into_iter().filter_map(consult).collect();
     found.sort_by_key(|c| c.consultation.evidence[0].position);
@@ -87,7 +87,7 @@ fn played(ask: Option<&Ask>) -> (Vec<Threat>, Vec<String>, Vec<ConsultationState
             EffectKind::Publish(Record::Run(_) | Record::Containment(_) | Record::Suppression(_)) => {
                 Some(serde_json::to_string(&e.kind).unwrap())
             }
-            EffectKind::Publish(_) | EffectKind::Consult(_) => None,
+            EffectKind::Publish(_) | EffectKind::Consult(_) | EffectKind::Tell(_) => None,
         };
         effects.iter().filter_map(decided).collect::<Vec<_>>()
     };
@@ -102,7 +102,11 @@ fn played(ask: Option<&Ask>) -> (Vec<Threat>, Vec<String>, Vec<ConsultationState
                 EffectKind::Publish(Record::Consultation(c)) if c.state != ConsultationState::Asked => {
                     states.push(c.state.clone());
                 }
-                EffectKind::Publish(_) | EffectKind::Ask(_) | EffectKind::Act(_) | EffectKind::Consult(_) => {}
+                EffectKind::Publish(_)
+                | EffectKind::Ask(_)
+                | EffectKind::Act(_)
+                | EffectKind::Consult(_)
+                | EffectKind::Tell(_) => {}
             }
         }
     };

@@ -309,10 +309,13 @@ fn nothing_goes_on_while_it_can_not_be_entered_and_then_it_does() {
     // Accepted, judged, and not to be seen by anybody before it is entered.
     assert!(matches!(server.post("/api/v1/events", guessing(1).as_bytes()), Some((202, _))));
     until_said(&said, 1);
+    let (status, waits) = server.answer("/ready");
+    assert!(status == 503 && waits["reasons"][0].as_str().unwrap().starts_with(WAITS), "{waits}");
     assert!(server.all("/api/v1/defense/responses").is_empty());
     assert!(matches!(server.post("/api/v1/events", guessing(2).as_bytes()), Some((202, _))), "the store has space");
     disk.free();
     server.settled();
+    assert_eq!(server.answer("/ready").0, 200);
     assert!(!server.all("/api/v1/defense/responses").is_empty());
     assert!(!kind(&exported(&audit(&data), &[]), "plan").is_empty());
 

@@ -1,5 +1,7 @@
 //! Many instances that share one Kafka and one PostgreSQL: the real binary, a real broker, a real server.
 
+mod decisions;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -114,6 +116,13 @@ fn series(server: &Server, name: &str, label: &str) -> Vec<f64> {
         (series.split('{').next() == Some(name) && series.contains(label)).then(|| value.parse::<f64>().unwrap())
     };
     server.text("/metrics").lines().filter_map(of).collect()
+}
+
+/// Waits until every shard has an owner.
+fn until_owned(servers: &[Server]) {
+    until("the shards have owners", || {
+        servers.iter().flat_map(|s| series(s, "vertice_kafka_shards_owned", "")).sum::<f64>() == f64::from(PARTITIONS)
+    });
 }
 
 /// Waits until every partition of events has an owner that has read all of it, nothing is held back, all is judged, and it
@@ -380,9 +389,7 @@ fn whatever_dies_nothing_is_lost_and_nothing_done_twice() {
     let events = format!("m{}-chaos-events", std::process::id());
     let site = Site::new(dir.path(), &postgres, "chaos", &events, &further);
     let mut servers = site.start_all(3);
-    until("the shards have owners", || {
-        servers.iter().flat_map(|s| series(s, "vertice_kafka_shards_owned", "")).sum::<f64>() == f64::from(PARTITIONS)
-    });
+    until_owned(&servers);
     let urls = Mutex::new(servers.iter().map(|s| s.url.clone()).collect::<Vec<_>>());
     let (stop, times) = (AtomicBool::new(false), if long() { 500 } else { 30 });
     let kept = std::thread::scope(|scope| {
@@ -428,9 +435,6 @@ fn whatever_dies_nothing_is_lost_and_nothing_done_twice() {
 
 /// Whoever is asked takes a decision, whichever instance judges what it is about.
 fn decided_anywhere(servers: &[Server], received: &Received) {
-    let wish = json!({"rule_id": "any", "reason": "ours"});
-    let (status, refused) = servers[0].post_json("/api/v1/defense/suppressions", &wish).unwrap();
-    assert!(status == 409 && refused["detail"].as_str().unwrap().contains("shards judge here"), "{refused}");
     let waiting = || {
         let all = servers[0].all("/api/v1/defense/approvals");
         all.into_iter().filter(|q| q["state"] == "pending").collect::<Vec<Value>>()

@@ -94,6 +94,12 @@ impl Server {
         Some((status, answer.body_mut().read_json().ok()?))
     }
 
+    /// DELETEs something; `None` when the connection broke.
+    pub fn delete(&self, path: &str) -> Option<u16> {
+        let answer = self.agent.delete(format!("{}{path}", self.url)).header("X-Api-Key", KEY).call();
+        answer.ok().map(|answer| answer.status().as_u16())
+    }
+
     /// POSTs a JSON document and returns the status and the answer; `None` when the connection broke.
     pub fn post_json(&self, path: &str, body: &Value) -> Option<(u16, Value)> {
         let mut answer =
@@ -104,12 +110,22 @@ impl Server {
 
     /// GETs a document.
     pub fn get(&self, path: &str) -> Value {
-        let url = format!("{}{path}", self.url);
-        let mut answer = self.agent.get(&url).header("X-Api-Key", KEY).call().unwrap_or_else(|e| panic!("{url}: {e}"));
-        let status = answer.status();
-        let value: Value = answer.body_mut().read_json().unwrap_or_else(|e| panic!("{url}: {status}: {e}"));
-        assert!(status.is_success(), "{url}: {status}: {value}");
+        let (status, value) = self.answer(path);
+        assert!((200..300).contains(&status), "{}{path}: {status}: {value}", self.url);
         value
+    }
+
+    /// GETs a document, whatever is answered.
+    pub fn answer(&self, path: &str) -> (u16, Value) {
+        self.answer_to(KEY, path)
+    }
+
+    /// As [`Server::answer`], with another key.
+    pub fn answer_to(&self, key: &str, path: &str) -> (u16, Value) {
+        let url = format!("{}{path}", self.url);
+        let mut answer = self.agent.get(&url).header("X-Api-Key", key).call().unwrap_or_else(|e| panic!("{url}: {e}"));
+        let status = answer.status().as_u16();
+        (status, answer.body_mut().read_json().unwrap_or_else(|e| panic!("{url}: {status}: {e}")))
     }
 
     /// GETs what is no JSON.

@@ -24,7 +24,11 @@ fn told(id: DetectionId, d: &Detection) -> String {
 fn detections(effects: Vec<Effect>) -> impl Iterator<Item = Detection> {
     effects.into_iter().filter_map(|effect| match effect.kind {
         EffectKind::Publish(Record::Detection(detection)) => Some(detection),
-        EffectKind::Publish(_) | EffectKind::Ask(_) | EffectKind::Act(_) | EffectKind::Consult(_) => None,
+        EffectKind::Publish(_)
+        | EffectKind::Ask(_)
+        | EffectKind::Act(_)
+        | EffectKind::Consult(_)
+        | EffectKind::Tell(_) => None,
     })
 }
 

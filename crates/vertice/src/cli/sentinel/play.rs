@@ -165,7 +165,8 @@ impl Playing {
                     | Record::Suppression(_),
                 )
                 | EffectKind::Ask(_)
-                | EffectKind::Act(_) => {}
+                | EffectKind::Act(_)
+                | EffectKind::Tell(_) => {}
             }
         }
         questions

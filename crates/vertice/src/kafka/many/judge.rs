@@ -28,8 +28,8 @@ pub struct Judging {
     /// How many partitions of events there are.
     sources: i32,
     shards: BTreeMap<i32, Shard>,
-    /// Partitions of hits that are ours without their shard, and when it is tried to take it again.
-    without: Vec<(Held, Timestamp)>,
+    /// Partitions of hits that are ours without their shard, when it is tried to take it again, and why it is not taken.
+    without: Vec<(Held, Timestamp, String)>,
     runtime: Handle,
     committed_at: Timestamp,
     stop: CancellationToken,
@@ -61,6 +61,7 @@ impl Judging {
         let all = std::mem::take(&mut self.shards).into_values().collect();
         self.give_up(all, false);
         self.world.metrics.shards(0, 0);
+        self.world.overview.judging_waits(None);
         ended
     }
 
@@ -132,11 +133,11 @@ impl Judging {
         let shard = held.partition.number;
         tracing::warn!(shard, "a shard that is ours is not judged now, and is taken again in a moment: {error:#}");
         let again = self.world.clock.now().plus_seconds(limits::RETAKE_PAUSE.as_secs());
-        self.without.push((held, again));
+        self.without.push((held, again, format!("{error:#}")));
     }
 
     fn revoked(&mut self, held: &[Held], lost: bool) {
-        self.without.retain(|(h, _)| !held.iter().any(|held| held.partition == h.partition));
+        self.without.retain(|(h, ..)| !held.iter().any(|held| held.partition == h.partition));
         let mut gone = Vec::new();
         for Held { partition, .. } in held {
             gone.extend(self.shards.remove(&partition.number));
@@ -199,15 +200,24 @@ impl Judging {
             self.give_up(vec![shard], true);
             self.put_off(held, &anyhow!("it ended"));
         }
-        let due = self.without.iter().position(|(_, at)| *at <= now);
-        if let Some((held, _)) = due.map(|due| self.without.swap_remove(due)) {
+        let due = self.without.iter().position(|(_, at, _)| *at <= now);
+        if let Some((held, ..)) = due.map(|due| self.without.swap_remove(due)) {
             self.take_again(held, now)?;
         }
+        self.tell_of_waits();
         if now.micros_since(self.committed_at) >= limits::COMMIT_EVERY.as_micros() as u64 {
             self.committed_at = now;
             self.tell();
         }
         Ok(())
+    }
+
+    /// Says why shards that are ours are not judged now, if some are not.
+    fn tell_of_waits(&self) {
+        let of_shards = self.shards.iter().flat_map(|(n, s)| s.waits().into_iter().map(move |why| (n, why)));
+        let without = self.without.iter().map(|(held, _, why)| (&held.partition.number, why.clone()));
+        let all: Vec<String> = of_shards.chain(without).map(|(n, why)| format!("shard {n}: {why}")).collect();
+        self.world.overview.judging_waits((!all.is_empty()).then(|| all.join("; ")));
     }
 
     /// Takes a shard again, if the group still says that it is ours.
@@ -218,7 +228,7 @@ impl Judging {
         // Who was given up by the group is refused here, and learns it by the next call.
         if let Err(problem) = self.consumer.commit(&[(ours.clone(), next)], true) {
             tracing::warn!(shard = held.partition.number, "{problem}");
-            self.without.push((ours, now.plus_seconds(limits::RETAKE_PAUSE.as_secs())));
+            self.without.push((ours, now.plus_seconds(limits::RETAKE_PAUSE.as_secs()), problem.to_string()));
             return Ok(());
         }
         for (held, taken) in self.take(vec![ours]) {

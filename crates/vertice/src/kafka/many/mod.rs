@@ -20,7 +20,7 @@ use anyhow::{Context as _, Result, anyhow};
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
-use vertice_api::{Api, Links, Metrics, Serving};
+use vertice_api::{Api, Keyring, Links, Metrics, Serving};
 use vertice_engine::Content;
 use vertice_store::{OpenError, Options, PostgresSettings, Store};
 use vertice_stream::Discovered;
@@ -153,6 +153,8 @@ async fn serve(config: &Config, opened: Opened) -> Result<()> {
     let sources = sources::start(&rim, &config.sources, &found.sources).await?;
     let (links, keys) = first_key(&overview).await?;
     let (standing, now) = (Arc::clone(&rim.standing), Arc::clone(&clock));
+    let access = up::access(&config.server, address, &keys);
+    tokio::spawn(follow_keys(overview.clone(), access.keyring(), ends.api.clone()));
     let api = Api {
         store: overview.clone(),
         content: in_force(),
@@ -160,7 +162,7 @@ async fn serve(config: &Config, opened: Opened) -> Result<()> {
         metrics: Arc::clone(&metrics),
         links: links.clone(),
         produce: Some(produce),
-        access: up::access(&config.server, address, &keys),
+        access,
         clock: Arc::new(move || now.now()),
         split: up::split,
         sources: Arc::new(move || standing.lock().map(|s| s.clone()).unwrap_or_default()),
@@ -174,6 +176,7 @@ async fn serve(config: &Config, opened: Opened) -> Result<()> {
     let asker = (!config.response.link_base.is_empty()).then(|| Asker::new(config, links, Arc::clone(&clock)).start());
     let world = World {
         postgres,
+        overview: overview.clone(),
         names: config.stream.kafka.topics.clone(),
         source: format!("/vertice/{}", config.stream.kafka.group),
         publisher,
@@ -222,6 +225,27 @@ async fn first_key(overview: &Store) -> Result<(Links, Vec<vertice_store::ApiKey
         anyhow::Ok((Links::new(&vertice_api::link_secret(&keeper)?), keeper.api_keys()?))
     });
     made.await.context("making the first API key")?
+}
+
+/// Has this instance know the API keys that there are, whichever instance adds or removes them.
+async fn follow_keys(store: Store, keys: Arc<Keyring>, stop: CancellationToken) {
+    let mut changed = store.api_keys_changed();
+    loop {
+        tokio::select! {
+            heard = changed.changed() => if heard.is_err() { return },
+            () = stop.cancelled() => return,
+        }
+        loop {
+            let (keys, store) = (Arc::clone(&keys), store.clone());
+            let Ok(read) = tokio::task::spawn_blocking(move || keys.renew(&store)).await else { return };
+            let Err(error) = read else { break };
+            tracing::warn!("the API keys changed and can not be read: {error}");
+            super::rest(&stop, limits::SOURCE_PAUSE).await;
+            if stop.is_cancelled() {
+                return;
+            }
+        }
+    }
 }
 
 /// What runs beside.

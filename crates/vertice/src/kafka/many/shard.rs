@@ -33,6 +33,8 @@ const CURSOR: &str = "kafka:hits";
 pub struct World {
     /// Where their state lies.
     pub postgres: PostgresSettings,
+    /// All of them, of which others are told how those here are.
+    pub overview: Store,
     /// How the topics are called.
     pub names: Topics,
     /// Who says what goes out, as CloudEvents name their source.
@@ -110,6 +112,11 @@ impl Shard {
     /// Whether something is on its way into its log.
     pub fn is_busy(&self) -> bool {
         self.appending.is_some()
+    }
+
+    /// Why it is not judged at the moment, if it is not.
+    pub fn waits(&self) -> Vec<String> {
+        self.store.waits()
     }
 
     /// How many records came late since this was last asked.
