@@ -293,8 +293,8 @@ impl Keyring {
         let kept_as = of.kept_as(name);
         store.append_blocking(Input::Key { name: kept_as.clone(), added: false, by: by.clone() })?;
         store.remove_api_key(&kept_as)?;
-        self.read_again(store)?;
-        if of == KeyOf::Person && self.all(of).is_empty() {
+        self.held.write().unwrap_or_else(PoisonError::into_inner).retain(|key| key != held);
+        if of == KeyOf::Person && self.read_again(store).is_ok() && self.all(of).is_empty() {
             // Another instance removed the other one meanwhile. Whoever sees that none is left puts theirs back.
             store.append_blocking(Input::Key { name: kept_as.clone(), added: true, by: by.clone() })?;
             store.add_api_key(&kept_as, *held.key.as_bytes())?;

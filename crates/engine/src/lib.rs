@@ -25,4 +25,4 @@ pub use content::{Compiled, Content, ContentError, ContentFile};
 pub use effect::{Effect, EffectKind, Record, RefusedEvent};
 pub use engine::{Counts, Engine, Forgotten, Screened, Screener, screen, screen_routed};
 pub use input::{Input, Stamp};
-pub use told::{Judged, Role, Stands, Suppressing, Told};
+pub use told::{Counted, Judged, Role, Stands, Suppressing, Told};

@@ -4,6 +4,8 @@
 //! suppressions in force, which one shard decides about and the others take as it says. Whoever carries it brings each
 //! to every other shard exactly once, and what one shard tells in its order.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 use vertice_model::{Entity, Principal, Scope, SuppressionId, ThreatId, Timestamp, VerdictKind};
 
@@ -39,12 +41,23 @@ pub struct Judged {
     pub rules: Vec<(String, Option<Prior>)>,
     /// Who it is about.
     pub entities: Vec<Entity>,
-    /// What was said of it before; that counts no more.
-    pub before: Option<VerdictKind>,
+    /// What was said of it before, and of what; that counts no more.
+    pub before: Option<Counted>,
     /// What is said.
     pub verdict: VerdictKind,
     /// When.
     pub at: Timestamp,
+}
+
+/// What a verdict on a threat was counted for. A threat grows, so a later verdict may say something of more.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Counted {
+    /// What was said.
+    pub verdict: VerdictKind,
+    /// The rules.
+    pub rules: BTreeSet<String>,
+    /// The entities.
+    pub entities: BTreeSet<Entity>,
 }
 
 /// A suppression, as the other shards have to know it.

@@ -4,6 +4,9 @@ use vertice_engine::Input;
 
 use crate::record::RecordKind;
 
+/// The shard that inputs go to which concern none by themselves, and which decides about suppressions.
+pub(crate) const HOME: u32 = 0;
+
 /// What an input is about.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Concern {

@@ -2,6 +2,7 @@
 
 use vertice_model::EffectId;
 
+use crate::concern::HOME;
 use crate::error::{FindError, ReadError};
 use crate::place::Place;
 use crate::record::{RecordKind, RecordRow};
@@ -39,7 +40,9 @@ impl Conditions {
             Scope::File => {}
             Scope::Shard(shard) => c.and("shard = ?", Value::Number(i64::from(shard))),
             // Every shard has a copy of a suppression, of which the one that decides about it stands for all.
-            Scope::All => c.and("(shard = 0 OR kind <> ?)", Value::Number(RecordKind::Suppression.code())),
+            Scope::All => {
+                c.and(&format!("(shard = {HOME} OR kind <> ?)"), Value::Number(RecordKind::Suppression.code()));
+            }
         }
         c
     }

@@ -11,7 +11,7 @@ use vertice_engine::{Effect, EffectKind, Input, Role};
 use vertice_model::{OrderId, Position};
 
 use crate::bulk::{Bulk, UnderWay};
-use crate::concern::Concern;
+use crate::concern::{Concern, HOME};
 use crate::error::{OpenError, Stopped, SubmitError};
 use crate::news::News;
 use crate::postgres::{self, PostgresSettings};
@@ -114,12 +114,12 @@ impl Store {
         }
     }
 
-    /// Whose engine judges this log. The inputs that concern no shard by themselves go to shard 0, among them what people
-    /// want of suppressions: so it is the one that decides about them.
+    /// Whose engine judges this log. What people want of suppressions goes to shard 0, as do all inputs that concern no
+    /// shard by themselves: so it is the one that decides about them.
     #[must_use]
     pub fn role(&self) -> Role {
         match &self.0.form {
-            Form::Shard { shard: 0, .. } => Role::Home,
+            Form::Shard { shard: HOME, .. } => Role::Home,
             Form::Shard { .. } => Role::Away,
             Form::File { .. } | Form::Overview => Role::Alone,
         }

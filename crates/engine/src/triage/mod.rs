@@ -127,8 +127,7 @@ impl Triage {
     }
 
     /// All that a verdict on a threat says something of, of which `before` was said before.
-    #[must_use]
-    pub fn judged(&self, threat: &Threat, before: Option<VerdictKind>, said: &Verdict) -> Judged {
+    pub fn judged(&mut self, threat: &Threat, before: Option<VerdictKind>, said: &Verdict) -> Judged {
         self.standings.judged(threat, before, said)
     }
 
@@ -167,6 +166,7 @@ impl Triage {
     ) -> (Vec<Consultation>, Vec<Suppression>) {
         self.consultations.forget(&is_held);
         self.raised.retain(|id, _| is_held(*id));
+        self.standings.forget(&is_held);
         (self.consultations.expire(now), self.suppressions.expire(now))
     }
 

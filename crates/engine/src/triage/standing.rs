@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 use vertice_model::{
-    Confidence, Detection, Entity, Posterior, RuleSeen, Severity, Similar, Threat, Triage, Verdict, VerdictKind,
+    Confidence, Detection, Entity, Posterior, RuleSeen, Severity, Similar, Threat, ThreatId, Triage, Verdict,
+    VerdictKind,
 };
 
 use super::posterior::{Prior, posterior};
 use crate::limits;
-use crate::told::Judged;
+use crate::told::{Counted, Judged};
 
 /// What is known of every rule that ever matched.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
@@ -18,6 +19,9 @@ pub(super) struct Standings {
     /// Pairs of a rule and an entity that are remembered, over all rules.
     pairs: usize,
     verdicts: VecDeque<Similar>,
+    /// What the verdict on each threat was counted for that is confirmed, and so may be judged again.
+    #[serde(default)]
+    given: BTreeMap<ThreatId, Counted>,
 }
 
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -93,28 +97,42 @@ impl Standings {
     }
 
     /// All that a verdict on a threat says something of, here and elsewhere.
-    pub(super) fn judged(&self, threat: &Threat, before: Option<VerdictKind>, said: &Verdict) -> Judged {
+    pub(super) fn judged(&mut self, threat: &Threat, before: Option<VerdictKind>, said: &Verdict) -> Judged {
         let counts =
             |seen: &RuleSeen| (seen.severity >= Severity::Low).then(|| self.rules.get(&seen.rule_id)).flatten();
         let prior = |seen: &RuleSeen| counts(seen).map(|standing| standing.prior);
-        Judged {
-            threat: threat.threat_id,
-            rules: threat.rules.iter().map(|seen| (seen.rule_id.clone(), prior(seen))).collect(),
-            entities: threat.entities.clone(),
-            before,
-            verdict: said.verdict,
-            at: said.at,
-        }
+        let rules: Vec<(String, Option<Prior>)> =
+            threat.rules.iter().map(|seen| (seen.rule_id.clone(), prior(seen))).collect();
+        let counted = |verdict| Counted {
+            verdict,
+            rules: rules.iter().filter(|(_, prior)| prior.is_some()).map(|(rule_id, _)| rule_id.clone()).collect(),
+            entities: threat.entities.iter().cloned().collect(),
+        };
+        let id = threat.threat_id;
+        let given = match said.verdict {
+            VerdictKind::Confirmed => self.given.insert(id, counted(said.verdict)),
+            VerdictKind::FalsePositive | VerdictKind::Benign => self.given.remove(&id),
+        };
+        // Of one that was given before this was remembered, it was for all of it as it is now.
+        let before = before.map(|before| given.unwrap_or_else(|| counted(before)));
+        Judged { threat: id, rules, entities: threat.entities.clone(), before, verdict: said.verdict, at: said.at }
+    }
+
+    /// Forgets threats that are no longer held.
+    pub(super) fn forget(&mut self, is_held: impl Fn(ThreatId) -> bool) {
+        self.given.retain(|id, _| is_held(*id));
     }
 
     /// A person judged a threat, here or in another shard. What is counted adds up in whichever order it comes.
     pub(super) fn judge(&mut self, said: &Judged) {
-        let (before, verdict) = (said.before, said.verdict);
+        let verdict = said.verdict;
         for (rule_id, prior) in &said.rules {
             let Some(standing) = prior.and_then(|prior| standing(&mut self.rules, rule_id, prior)) else { continue };
             let prior = standing.prior;
-            standing.judged.count(prior, before, verdict);
+            let before = said.before.as_ref().filter(|before| before.rules.contains(rule_id));
+            standing.judged.count(prior, before.map(|b| b.verdict), verdict);
             for entity in &said.entities {
+                let before = before.filter(|before| before.entities.contains(entity)).map(|b| b.verdict);
                 let key = key(entity);
                 if !standing.on.contains_key(&key) {
                     if self.pairs >= limits::ENTITIES_JUDGED_MAX {

@@ -33,6 +33,7 @@ impl Shards {
         let files = vec![
             ContentFile { path: "mappings/vertice.yml".into(), text: MAPPING.into() },
             ContentFile { path: "rules/low.yml".into(), text: RULE.into() },
+            ContentFile { path: "rules/high.yml".into(), text: RULE.replace("low", "high").replace("Low", "High") },
         ];
         let content = Arc::new(Content::compile(files));
         assert!(content.refused.is_empty(), "{:?}", content.refused);
@@ -94,9 +95,13 @@ impl Shards {
     }
 
     fn attack(&mut self, shard: usize, address: &str) -> Detection {
+        self.event(shard, address, "low")
+    }
+
+    fn event(&mut self, shard: usize, address: &str, level: &str) -> Detection {
         self.events += 1;
         let line = format!(
-            r#"{{"event_id":"e{}","timestamp":"{}","source":"ids","event_type":"low","source_ip":"{address}"}}"#,
+            r#"{{"event_id":"e{}","timestamp":"{}","source":"ids","event_type":"{level}","source_ip":"{address}"}}"#,
             self.events, self.now
         );
         self.apply(shard, &Input::Events(vec![RawEvent { origin: "t".into(), line }]));
@@ -201,6 +206,31 @@ fn a_verdict_counts_in_every_shard_and_the_last_one_of_a_threat_stands() {
     }
     shards.hear_all();
     assert_eq!((shards.counted(2, "192.0.2.1"), shards.counted(2, "192.0.2.9")), ((4, 0), (4, 1)));
+}
+
+#[test]
+fn a_verdict_that_is_given_again_counts_for_what_the_threat_has_since() {
+    let mut shards = Shards::new();
+    // Another threat of the other rule, confirmed in another shard.
+    shards.event(2, "192.0.2.2", "high");
+    shards.judge(2, "192.0.2.2", VerdictKind::Confirmed);
+    shards.attack(1, "192.0.2.1");
+    shards.judge(1, "192.0.2.1", VerdictKind::Confirmed);
+    shards.event(1, "192.0.2.1", "high");
+    shards.hear_all();
+    let of_high = |shards: &mut Shards, shard: usize| {
+        let said = shards.event(shard, "192.0.2.9", "high").triage.unwrap().false_positive;
+        (said.false_positives, said.confirmed)
+    };
+    assert_eq!([0, 1, 2].map(|shard| of_high(&mut shards, shard)), [(0, 1); 3]);
+    shards.judge(1, "192.0.2.1", VerdictKind::Confirmed);
+    shards.hear_all();
+    assert_eq!([0, 1, 2].map(|shard| of_high(&mut shards, shard)), [(0, 2); 3], "the rule that joined counts now");
+    assert_eq!([0, 1, 2].map(|shard| shards.counted(shard, "192.0.2.9")), [(0, 1); 3], "the other not again");
+    shards.judge(1, "192.0.2.1", VerdictKind::Benign);
+    shards.hear_all();
+    assert_eq!([0, 1, 2].map(|shard| of_high(&mut shards, shard)), [(1, 1); 3], "what was counted is taken back");
+    assert_eq!([0, 1, 2].map(|shard| shards.counted(shard, "192.0.2.9")), [(1, 0); 3]);
 }
 
 #[test]

@@ -192,6 +192,14 @@ pub(crate) fn taken(session: &mut Session, letter: &Letter, accepted: &Accepted)
     session.execute(sql, &[&i64::from(*shard), &limits::INBOX_KEPT_MINUTES]).map(|_| ())
 }
 
+/// A shard's epoch, and whether anything waits to be moved to its log; `None` if there is no such shard.
+pub(crate) fn look(session: &mut Session, shard: u32) -> Result<Option<(u64, bool)>, Error> {
+    let sql = "SELECT epoch, EXISTS (SELECT 1 FROM inbox WHERE shard = $1 AND first IS NULL)
+        OR EXISTS (SELECT 1 FROM told WHERE number > s.heard) FROM shard s WHERE s.shard = $1";
+    let row = session.row(sql, &[&i64::from(shard)])?;
+    Ok(row.map(|row| (row.get::<_, i64>(0) as u64, row.get(1))))
+}
+
 /// Tells a shard's writer when something was left for it, or when another instance took it over, until its queue stops.
 pub(crate) fn watch(settings: &PostgresSettings, (shard, epoch): (u32, u64), queue: &Arc<Queue>) {
     let mut pause = Pause::new();
@@ -222,16 +230,13 @@ fn listen(
     // Listening first, so that nothing is left unnoticed between looking and listening.
     let mut looks = 0_u32;
     while queue.stopped().is_none() {
-        let sql = "SELECT epoch, EXISTS (SELECT 1 FROM inbox WHERE shard = $1 AND first IS NULL)
-            OR EXISTS (SELECT 1 FROM told WHERE number > s.heard) FROM shard s WHERE s.shard = $1";
         let due = looks.is_multiple_of(limits::INBOX_LOOK_EVERY);
-        if due && let Some(row) = session.row(sql, &[&i64::from(shard)]).map_err(said)? {
-            let taken_over = row.get::<_, i64>(0) as u64 != epoch;
-            if taken_over || row.get::<_, bool>(1) {
+        if due && let Some((found, waits)) = look(&mut session, shard).map_err(said)? {
+            if found != epoch || waits {
                 queue.look_into_inbox();
             }
             // There may be more than is taken at once.
-            looks = if row.get::<_, bool>(1) { 0 } else { 1 };
+            looks = if waits { 0 } else { 1 };
         } else {
             looks = looks.wrapping_add(1);
         }

@@ -83,6 +83,7 @@ pub(crate) fn take_shard(settings: &PostgresSettings, shard: u32, clock: Clock) 
     let read = head(&mut session, place("shard"), shard).map_err(unread(settings))?;
     let (head, epoch) = read.unwrap_or_default();
     ends(&mut session, place("log"), shard, &head).map_err(unread(settings))?;
+    let waits = inbox::look(&mut session, shard).map_err(failed)?.is_some_and(|(_, waits)| waits);
     let stats = Arc::new(StoreStats::default());
     let queue = Arc::new(Queue::new(stats.clone()));
     let news = Arc::new(News::new(head.log_end, head.judged));
@@ -106,7 +107,9 @@ pub(crate) fn take_shard(settings: &PostgresSettings, shard: u32, clock: Clock) 
         untold: false,
     };
     // Before anything else comes: what was decided while nobody had it holds for all that is judged from now on.
-    queue.look_into_inbox();
+    if waits {
+        queue.look_into_inbox();
+    }
     let writer = thread(settings, "store-writer", move || writer.run())?;
     let (watched, watching) = (settings.clone(), queue.clone());
     let watch = thread(settings, "store-inbox", move || inbox::watch(&watched, (shard, epoch), &watching))?;

@@ -13,7 +13,7 @@ use super::session::{Means, Session, means, words};
 use super::settings::PostgresSettings;
 use super::writing::Pause;
 use super::{inbox, keep, reading};
-use crate::concern::Concern;
+use crate::concern::{Concern, HOME};
 use crate::error::{ReadError, Stopped, SubmitError};
 use crate::news::News;
 use crate::place::Place;
@@ -275,10 +275,10 @@ fn cursors(session: &mut Session, append: &Append) -> Result<(), postgres::Error
     append.cursors.iter().try_for_each(|cursor| keep::set_cursor(session, 0, cursor))
 }
 
-/// The shard that knows what an input is about; 0 where none does.
+/// The shard that knows what an input is about; [`HOME`] where none does.
 fn shard_of(session: &mut Session, about: &Concern) -> Result<u32, postgres::Error> {
     let found = match about {
-        Concern::Nothing => return Ok(0),
+        Concern::Nothing => return Ok(HOME),
         Concern::Record(kind, key) => {
             let sql = "SELECT min(shard) FROM record WHERE kind = $1 AND key = $2";
             session.row(sql, &[&kind.code(), key])?

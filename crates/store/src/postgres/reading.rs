@@ -13,6 +13,7 @@ use super::inbox;
 use super::keep::{self, reading};
 use super::session::{Means, Session, means};
 use super::settings::PostgresSettings;
+use crate::concern::HOME;
 use crate::error::{DatabaseError, FindError, ReadError};
 use crate::head::Head;
 use crate::place::Place;
@@ -104,8 +105,8 @@ impl Reading {
             return Ok(());
         }
         let keys: Vec<String> = ours.keys().cloned().collect();
-        let from = "record WHERE kind = $1 AND key = ANY ($2) AND shard <> 0";
-        let copies = self.rows(session, from, &[&RecordKind::Suppression.code(), &keys])?;
+        let from = format!("record WHERE kind = $1 AND key = ANY ($2) AND shard <> {HOME}");
+        let copies = self.rows(session, &from, &[&RecordKind::Suppression.code(), &keys])?;
         for copy in copies {
             let Some(record) = ours.get_mut(&copy.key) else { continue };
             let read = |json: &str| serde_json::from_str::<Suppression>(json);

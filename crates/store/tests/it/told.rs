@@ -4,9 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use vertice_engine::{Effect, EffectKind, Input, Judged, Role, Told};
+use vertice_engine::{Counted, Effect, EffectKind, Input, Judged, Role, Told};
 use vertice_model::{
-    Position, Principal, Scope, SuppressionId, SuppressionState, SuppressionWish, ThreatId, Timestamp, VerdictKind,
+    Entity, Position, Principal, Scope, SuppressionId, SuppressionState, SuppressionWish, ThreatId, Timestamp,
+    VerdictKind,
 };
 use vertice_store::{Filter, Page, PostgresSettings, RecordKind, Store};
 use vertice_testkit::postgres::Postgres;
@@ -29,7 +30,11 @@ fn judged(name: &str) -> Told {
         threat: ThreatId::derive(name),
         rules: vec![("rule".to_owned(), Some((1, 3))), ("too low to count".to_owned(), None)],
         entities: Vec::new(),
-        before: Some(VerdictKind::Confirmed),
+        before: Some(Counted {
+            verdict: VerdictKind::Confirmed,
+            rules: ["rule".to_owned()].into(),
+            entities: Entity::ip("192.0.2.7").into_iter().collect(),
+        }),
         verdict: VerdictKind::Benign,
         at: Timestamp::from_seconds(100),
     })

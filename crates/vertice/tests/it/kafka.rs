@@ -1,6 +1,7 @@
 //! Kafka beside the embedded store, against a real broker: events in, detections out, whatever is killed.
 
 mod disk;
+mod lag;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;

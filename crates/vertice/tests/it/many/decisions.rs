@@ -36,10 +36,11 @@ impl Scene<'_> {
         let sent = self.servers[first % 3].post("/api/v1/events", lines.join("\n").as_bytes()).unwrap();
         assert_eq!(sent.0, 202, "{}", sent.1);
         let all = first + count;
-        until("all are detected", || self.number("SELECT count(*) FROM vertice.record WHERE kind = 0") == all as i64);
+        let detected = format!("FROM vertice.record WHERE kind = 0 AND rule_id = '{MALLORY}'");
+        until("all are detected", || self.number(&format!("SELECT count(*) {detected}")) == all as i64);
         let sql = format!(
-            "SELECT DISTINCT shard || ' ' || coalesce({of}, '-') FROM (SELECT shard, json::jsonb AS d FROM vertice.record
-             WHERE kind = 0) AS d WHERE substr(d->>'event_id', 2)::int >= {first} ORDER BY 1"
+            "SELECT DISTINCT shard || ' ' || coalesce({of}, '-') FROM (SELECT shard, json::jsonb AS d {detected}) AS d
+             WHERE substr(d->>'event_id', 2)::int >= {first} ORDER BY 1"
         );
         self.sql(&sql).lines().map(str::to_owned).collect()
     }
