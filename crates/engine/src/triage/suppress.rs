@@ -193,8 +193,8 @@ impl Suppressions {
         changed
     }
 
-    /// The shard that decides says how a suppression stands. Here it holds the same, but never what a person confirmed:
-    /// they may know that there before they are heard here, and here before they are heard there.
+    /// The shard that decides says how a suppression stands, and so it stands here, but never where a person confirmed
+    /// what it is about: that shard may not have heard of it yet, and will end it.
     pub(super) fn told(&mut self, now: Timestamp, standings: &Standings, told: &Suppressing) -> Option<Suppression> {
         let key = key_of(&told.scope);
         let is_it = |s: &Suppression| s.suppression_id == told.suppression_id;

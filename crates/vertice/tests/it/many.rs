@@ -125,8 +125,8 @@ fn until_owned(servers: &[Server]) {
     });
 }
 
-/// Waits until every partition of events has an owner that has read all of it, nothing is held back, all is judged, and it
-/// stays so for a while.
+/// Waits until every partition of events has an owner that has read all of it, nothing is held back, all is judged, which
+/// is something, and it stays so for a while.
 fn settled(site: &Site, servers: &[Server]) {
     let label = format!("topic=\"{}\"", site.events);
     let (mut before, mut same, mut stands) = (usize::MAX, 0, String::new());
@@ -143,7 +143,8 @@ fn settled(site: &Site, servers: &[Server]) {
         stands += &format!(", {} of {} judged", status["judged_to"], status["log_end"]);
         let judged = status["lag"].as_u64() == Some(0);
         let now = status["counts"]["detections"].as_u64().unwrap() as usize;
-        same = if still && judged && owned == f64::from(PARTITIONS) && now == before { same + 1 } else { 0 };
+        let all_owned = owned == f64::from(PARTITIONS);
+        same = if still && judged && all_owned && now == before && now > 0 { same + 1 } else { 0 };
         before = now;
         if same >= 15 {
             return;
