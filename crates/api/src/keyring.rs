@@ -238,6 +238,11 @@ impl Keyring {
         holder.map(|holder| (presented, holder))
     }
 
+    /// Whether this is the digest of one of them still.
+    pub(crate) fn has(&self, key: blake3::Hash) -> bool {
+        self.held.read().unwrap_or_else(PoisonError::into_inner).iter().any(|held| held.key == key)
+    }
+
     /// Those of a kind, by name.
     #[must_use]
     pub fn all(&self, of: KeyOf) -> Vec<Held> {

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use axum::Extension;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
@@ -22,6 +23,7 @@ use vertice_model::EffectId;
 use vertice_store::{RecordKind, StoredRecord};
 
 use crate::extract::Query;
+use crate::guard::Reader;
 use crate::problem::{Kind, Problem};
 use crate::read::{Shared, cursor, quiet};
 use crate::{Inner, limits};
@@ -35,7 +37,8 @@ pub(crate) struct Params {
 }
 
 /// Records as they change: `event` is the kind (`detection`, `threat`, `run`, `question`, `containment`,
-/// `refused`), `id` its place in the log, `data` the record.
+/// `refused`), `id` its place in the log, `data` the record. A stream that a key opened ends, with what comes next, once that
+/// key was removed.
 #[utoipa::path(get, path = "/api/v1/stream", operation_id = "stream_records", tag = "defense",
     params(Params, ("Last-Event-ID" = Option<String>, Header, description = "Resume after this record")),
     responses(
@@ -44,7 +47,12 @@ pub(crate) struct Params {
         (status = SERVICE_UNAVAILABLE, body = Problem, content_type = "application/problem+json",
             description = "Too many streams"),
     ))]
-pub(crate) async fn stream(api: Shared, headers: HeaderMap, Query(params): Query<Params>) -> Result<Response, Problem> {
+pub(crate) async fn stream(
+    api: Shared,
+    reader: Option<Extension<Reader>>,
+    headers: HeaderMap,
+    Query(params): Query<Params>,
+) -> Result<Response, Problem> {
     let last = headers.get("last-event-id").and_then(|v| v.to_str().ok()).map(str::to_owned);
     let after = match last.or(params.cursor) {
         Some(text) => Some(
@@ -58,7 +66,8 @@ pub(crate) async fn stream(api: Shared, headers: HeaderMap, Query(params): Query
     };
     let (records, waiting) = mpsc::channel(limits::STREAM_BATCH);
     let stalled = Arc::new(AtomicBool::new(false));
-    tokio::spawn(follow(api.0.clone(), after, records, stalled.clone()));
+    let key = reader.map(|Extension(reader)| reader.key);
+    tokio::spawn(follow(api.0.clone(), key, after, records, stalled.clone()));
     api.api.metrics.streams.inc();
     let live = Live { waiting, stalled, inner: api.0.clone(), _place: place };
     let mut response = Sse::new(live).keep_alive(KeepAlive::new().interval(limits::STREAM_BEAT)).into_response();
@@ -67,9 +76,10 @@ pub(crate) async fn stream(api: Shared, headers: HeaderMap, Query(params): Query
     Ok(response)
 }
 
-/// Hands over what changes, until the client is gone, is too slow, or the process stops.
+/// Hands over what changes, until the client is gone, is too slow, has no key any more, or the process stops.
 async fn follow(
     inner: Arc<Inner>,
+    key: Option<blake3::Hash>,
     mut after: Option<EffectId>,
     records: mpsc::Sender<StoredRecord>,
     stalled: Arc<AtomicBool>,
@@ -81,6 +91,9 @@ async fn follow(
             Ok(batch) => batch,
             Err(_) => return,
         };
+        if key.is_some_and(|key| !inner.api.access.keys.has(key)) {
+            return;
+        }
         let full = batch.len() == limits::STREAM_BATCH;
         for record in batch {
             after = Some(record.effect);

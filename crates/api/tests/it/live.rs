@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use axum::body::{Body, HttpBody as _};
 use axum::http::{Request, Response};
+use serde_json::json;
 use tower::ServiceExt as _;
 use vertice_engine::{Record, RefusedEvent};
 use vertice_model::Position;
@@ -68,6 +69,21 @@ async fn what_the_engine_makes_of_events_is_streamed() {
     while !["detection", "threat", "run", "question", "containment"].iter().all(|k| kinds.iter().any(|s| s == k)) {
         kinds.extend(events(&mut body, 1).await.into_iter().map(|(_, kind)| kind));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_has_a_key_no_more_hears_no_more() {
+    let rig = Rig::with(Setup { engine: false, ..Setup::default() });
+    let added = rig.decide("POST", "/api/v1/keys", json!({ "name": "bob" })).await;
+    let mut bob = open(&rig, &[("x-api-key", added.body["key"].as_str().unwrap())]).await.into_body();
+    let mut ana = open(&rig, &[("x-api-key", &rig.key)]).await.into_body();
+    rig.publish(letters(1, 1));
+    assert_eq!(events(&mut bob, 1).await, events(&mut ana, 1).await);
+    let removed = rig.decide("DELETE", "/api/v1/keys/bob", json!({})).await;
+    assert!(removed.status.is_success(), "{}", removed.text);
+    rig.publish(letters(2, 1));
+    assert_eq!(frame(&mut bob).await, None);
+    assert_eq!(events(&mut ana, 1).await.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
