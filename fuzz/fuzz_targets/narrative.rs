@@ -17,7 +17,10 @@ fuzz_target!(|text: &str| {
     let sentences = sentences(text);
     if check(&sentences, &evidence).is_ok() {
         for sentence in sentences {
-            assert!(!sentence.text.contains(['0', '2', '3', '4', '5', '6', '7', '8', '9']), "{sentence:?}");
+            // Names of things, which claim nothing.
+            let terms = ["md5", "sha1", "sha224", "sha256", "sha384", "sha512", "ipv4", "ipv6", "base64"];
+            let claims = terms.iter().fold(sentence.text.to_lowercase(), |text, term| text.replace(term, "_"));
+            assert!(!claims.contains(['0', '2', '3', '4', '5', '6', '7', '8', '9']), "{sentence:?}");
         }
     }
     assert_eq!(quotable(&quotable(text)), quotable(text));

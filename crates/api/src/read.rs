@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use vertice_engine::Input;
 use vertice_model::{EffectId, Timestamp};
-use vertice_store::{Accepted, Filter, RecordKind, Store, StoredRecord, SubmitError};
+use vertice_store::{Accepted, Filter, Rank, RankedPage, RecordKind, Store, StoredRecord, SubmitError};
 
 use crate::problem::{Kind, Problem};
 use crate::{Inner, limits};
@@ -47,13 +47,14 @@ impl Part {
         let limit = limit(self.limit)?;
         let after = match &self.cursor {
             None => None,
-            Some(text) => Some(
-                cursor(text)
-                    .ok_or_else(|| Problem::bad_request("cursor: this is not the `next_cursor` of an earlier page"))?,
-            ),
+            Some(text) => Some(cursor(text).ok_or_else(no_cursor)?),
         };
         Ok(vertice_store::Page { after, limit, descending: self.order == Some(Order::Desc) })
     }
+}
+
+fn no_cursor() -> Problem {
+    Problem::bad_request("cursor: this is not the `next_cursor` of an earlier page")
 }
 
 /// A cursor is the text of an effect's id, and nothing else that reads as one.
@@ -99,7 +100,16 @@ impl Inner {
     pub(crate) async fn page(&self, kind: RecordKind, filter: Filter, part: &Part) -> Result<Response, Problem> {
         let page = part.checked()?;
         let records = self.read(move |store| store.list(kind, &filter, page)).await?;
-        Ok(page_of(records, page.limit))
+        Ok(page_of(records, page.limit, |record| record.effect.to_string()))
+    }
+
+    /// A page of the threats by their priority, as an answer: the most urgent first, unless it is asked for otherwise.
+    pub(crate) async fn ranked(&self, filter: Filter, part: &Part) -> Result<Response, Problem> {
+        let after = part.cursor.as_deref().map(str::parse::<Rank>).transpose().map_err(|_| no_cursor())?;
+        let page = RankedPage { after, limit: limit(part.limit)?, descending: part.order != Some(Order::Asc) };
+        let wanted = page.limit;
+        let records = self.read(move |store| store.ranked(&filter, &page)).await?;
+        Ok(page_of(records, wanted, |record| record.rank.map(|rank| rank.to_string()).unwrap_or_default()))
     }
 
     /// One record, by its id or the beginning of it.
@@ -146,7 +156,7 @@ pub(crate) fn parse<T: DeserializeOwned>(record: &StoredRecord) -> Result<T, Pro
 }
 
 /// A page is written from the records' own JSON, without reading it.
-fn page_of(records: Vec<StoredRecord>, limit: usize) -> Response {
+fn page_of(records: Vec<StoredRecord>, limit: usize, cursor: impl Fn(&StoredRecord) -> String) -> Response {
     let mut more = records.len() == limit;
     let mut last = None;
     let mut out = String::from("{\"items\":[");
@@ -159,10 +169,10 @@ fn page_of(records: Vec<StoredRecord>, limit: usize) -> Response {
             out.push(',');
         }
         out.push_str(&record.json);
-        last = Some(record.effect);
+        last = Some(record);
     }
     match last.filter(|_| more) {
-        Some(effect) => out.push_str(&format!("],\"next_cursor\":\"{effect}\"}}")),
+        Some(record) => out.push_str(&format!("],\"next_cursor\":\"{}\"}}", cursor(record))),
         None => out.push_str("],\"next_cursor\":null}"),
     }
     raw(out)
@@ -230,8 +240,9 @@ mod tests {
             kind: RecordKind::Detection,
             key: String::new(),
             json: format!("\"{}\"", "x".repeat(limits::PAGE_BYTES / 2)),
+            rank: None,
         };
-        let response = page_of((0..3).map(record).collect(), 10);
+        let response = page_of((0..3).map(record).collect(), 10, |record| record.effect.to_string());
         let body = axum::body::to_bytes(response.into_body(), usize::MAX);
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let page: Page<String> = serde_json::from_slice(&runtime.block_on(body).unwrap()).unwrap();

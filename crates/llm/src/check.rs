@@ -42,6 +42,7 @@ impl Models {
                         );
                         if let Some(Ok(response)) = may_be_the_form.then(|| self.ask(name, false, time)) {
                             checked.heard(&response);
+                            checked.problem = Some(format!("{error}; {OTHER_FORMS}"));
                         }
                     }
                 }
@@ -63,6 +64,9 @@ impl Models {
         self.complete_by(name, &request)
     }
 }
+
+/// What helps a model that answers, and not in the form that it was asked for.
+const OTHER_FORMS: &str = "it answers in words, so another form may do: `json` of its configuration, \"object_schema\", \"object\" or \"prompt\"";
 
 fn yes() -> Result<Schema, SchemaError> {
     Schema::new(json!({

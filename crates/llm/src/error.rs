@@ -85,7 +85,7 @@ pub enum Skip {
 pub enum Unfit {
     /// Its texts are longer than [`limits::REQUEST_BYTES_MAX`].
     TooLong,
-    /// It asks for no tokens, or more than [`limits::OUTPUT_TOKENS_MAX`] or the model's own limit.
+    /// It asks for no tokens, or more than [`limits::OUTPUT_TOKENS_MAX`].
     Tokens,
     /// Its temperature is not from 0 to 2.
     Temperature,
@@ -187,7 +187,9 @@ impl fmt::Display for Why {
         match self {
             Why::Skipped(skip) => write!(f, "it was not asked: {skip}"),
             Why::Unfit(Unfit::TooLong) => write!(f, "the question is over {} bytes", limits::REQUEST_BYTES_MAX),
-            Why::Unfit(Unfit::Tokens) => f.write_str("the question asks for no tokens, or for too many"),
+            Why::Unfit(Unfit::Tokens) => {
+                write!(f, "the question asks for no tokens, or for more than {}", limits::OUTPUT_TOKENS_MAX)
+            }
             Why::Unfit(Unfit::Temperature) => f.write_str("the temperature is not from 0 to 2"),
             Why::Connection(Broken::UnknownHost) => f.write_str("the host's name is not known"),
             Why::Connection(Broken::NotMade) => f.write_str("there is no connection"),

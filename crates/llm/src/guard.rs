@@ -98,13 +98,15 @@ impl Guarded {
 
     fn answer(&self, request: &Request) -> Result<Response, Error> {
         let now = self.common.world.clock.now();
-        request.check(self.bounds.tokens)?;
+        request.check()?;
         if request.deadline <= now {
             return Err(Skip::Expired.into());
         }
         let ([system, user], redacted) = self.common.redactor.redact([&request.system, &request.user]);
         let deadline = request.deadline.min(after(now, self.bounds.deadline));
-        let asked = Request { system, user, deadline, output: request.output.clone(), ..*request };
+        // A model that is to give fewer is asked for fewer; what does not fit then is cut, and told as that.
+        let max_tokens = request.max_tokens.min(self.bounds.tokens);
+        let asked = Request { system, user, max_tokens, deadline, output: request.output.clone(), ..*request };
         let digest = self.named.digest(&asked);
         // Whoever checks a model wants to hear it and not what it once said.
         let may_keep = asked.purpose != Purpose::Check;

@@ -112,6 +112,9 @@ pub enum JsonForm {
     Schema,
     /// By JSON as such, with the schema in the text. For servers that know no schemas.
     Object,
+    /// The same, with the schema beside it, to which servers that know this form hold the model: the one of
+    /// llama-cpp-python, and llama.cpp's. Elsewhere it is `Object`.
+    ObjectSchema,
     /// By the text alone.
     Prompt,
 }
@@ -246,7 +249,7 @@ pub(crate) fn tokens(bytes: usize) -> u64 {
 fn system(json: JsonForm, request: &Request) -> String {
     match (&request.output, json) {
         (Output::Text, _) | (Output::Json(_), JsonForm::Schema) => request.system.clone(),
-        (Output::Json(schema), JsonForm::Object | JsonForm::Prompt) => format!(
+        (Output::Json(schema), JsonForm::Object | JsonForm::ObjectSchema | JsonForm::Prompt) => format!(
             "{}\n\nAnswer with one JSON value and nothing else. It must fit this JSON schema:\n{}",
             request.system,
             schema.text()

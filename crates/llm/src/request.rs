@@ -20,7 +20,7 @@ pub struct Request {
     pub user: String,
     /// The form of the answer.
     pub output: Output,
-    /// Most tokens of the answer.
+    /// Most tokens of the answer; fewer where the model's own limit is less.
     pub max_tokens: u32,
     /// How far it may stray from the likeliest word, 0 to 2. Left out for models that take none.
     pub temperature: f32,
@@ -90,13 +90,13 @@ impl Request {
         self.system.len() + self.user.len() + schema
     }
 
-    /// Whether it can be asked of a model that gives so many tokens at most.
-    pub(crate) fn check(&self, tokens_max: u32) -> Result<(), Error> {
+    /// Whether it can be asked of any model.
+    pub(crate) fn check(&self) -> Result<(), Error> {
         let unfit = |unfit| Err(Error::new(Why::Unfit(unfit)));
         if self.system.len() + self.user.len() > limits::REQUEST_BYTES_MAX {
             return unfit(Unfit::TooLong);
         }
-        if self.max_tokens == 0 || self.max_tokens > tokens_max {
+        if self.max_tokens == 0 || self.max_tokens > limits::OUTPUT_TOKENS_MAX {
             return unfit(Unfit::Tokens);
         }
         if !(0.0..=2.0).contains(&self.temperature) {

@@ -50,6 +50,6 @@ pub use record::RecordKind;
 pub use stats::{Histogram, StoreStats};
 pub use store::{Projecting, Store, Submitted};
 pub use types::{
-    Accepted, ApiKey, Check, Clock, Cursor, Filter, Idempotency, Options, Page, Remembered, ShardState, Snapshot,
-    StoredRecord, Submission, Verified,
+    Accepted, ApiKey, Check, Clock, Cursor, Filter, Idempotency, NoRank, Options, Page, Rank, RankedPage, Remembered,
+    ShardState, Snapshot, StoredRecord, Submission, Verified,
 };

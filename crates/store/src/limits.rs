@@ -134,6 +134,10 @@ pub const READ_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Most rows of one page of a list.
 pub const PAGE_ROWS_MAX: usize = 1_000;
 
+/// What a point of a threat's priority is worth beside the second in which it was opened: more than there are seconds. It
+/// stands in the tables' own making too, so it never changes.
+pub const RANK_STEP: i64 = 100_000_000_000;
+
 /// Snapshots that are kept: the latest, and the one before in case it is damaged.
 pub const SNAPSHOTS_KEPT: usize = 2;
 

@@ -6,7 +6,7 @@ use crate::concern::HOME;
 use crate::error::{FindError, ReadError};
 use crate::place::Place;
 use crate::record::{RecordKind, RecordRow};
-use crate::{Filter, Page, StoredRecord, limits, sums};
+use crate::{Filter, Page, Rank, RankedPage, StoredRecord, limits, sums};
 
 /// What a condition compares with.
 #[derive(Clone, Debug)]
@@ -24,6 +24,16 @@ pub(crate) enum Scope {
     Shard(u32),
     /// Those of all shards, in the order in which they were projected.
     All,
+}
+
+impl Scope {
+    /// How the place of the nth value is written.
+    fn place(self, n: usize) -> String {
+        match self {
+            Scope::File => "?".to_owned(),
+            Scope::Shard(_) | Scope::All => format!("${n}"),
+        }
+    }
 }
 
 /// Conditions of a query and what they are compared with.
@@ -81,31 +91,26 @@ impl Conditions {
     pub(crate) fn and(&mut self, condition: &str, value: Value) {
         self.sql.push_str(" AND ");
         self.values.push(value);
-        match self.scope {
-            Scope::File => self.sql.push_str(condition),
-            Scope::Shard(_) | Scope::All => {
-                self.sql.push_str(&condition.replacen('?', &format!("${}", self.values.len()), 1));
-            }
-        }
+        self.sql.push_str(&condition.replacen('?', &self.scope.place(self.values.len()), 1));
     }
 
     fn beyond(&mut self, after: EffectId, descending: bool) {
-        let than = if descending { "<" } else { ">" };
         // A cursor comes from outside; beyond what a database can count there is nothing.
-        let position = i64::try_from(after.position.0).unwrap_or(i64::MAX);
+        let position = Value::Number(i64::try_from(after.position.0).unwrap_or(i64::MAX));
         match self.scope {
             Scope::File | Scope::Shard(_) => {
-                self.and(&format!("(position, idx) {than} (?"), Value::Number(position));
-                self.sql.push_str(", ");
-                self.values.push(Value::Number(i64::from(after.index)));
-                match self.scope {
-                    Scope::File => self.sql.push('?'),
-                    Scope::Shard(_) | Scope::All => self.sql.push_str(&format!("${}", self.values.len())),
-                }
-                self.sql.push(')');
+                self.behind("position, idx", vec![position, Value::Number(i64::from(after.index))], descending);
             }
-            Scope::All => self.and(&format!("seq {than} ?"), Value::Number(position)),
+            Scope::All => self.behind("seq", vec![position], descending),
         }
+    }
+
+    /// Only what comes after a place, of which the columns are compared in their order.
+    fn behind(&mut self, columns: &str, place: Vec<Value>, descending: bool) {
+        let than = if descending { "<" } else { ">" };
+        let places: Vec<String> = (self.values.len() + 1..).take(place.len()).map(|n| self.scope.place(n)).collect();
+        self.sql.push_str(&format!(" AND ({columns}) {than} ({})", places.join(", ")));
+        self.values.extend(place);
     }
 
     fn order(&self, descending: bool) -> &'static str {
@@ -127,6 +132,23 @@ pub(crate) fn list(scope: Scope, kind: Option<RecordKind>, filter: &Filter, page
     let order = conditions.order(page.descending);
     let limit = page.limit.min(limits::PAGE_ROWS_MAX);
     (format!("record WHERE {} ORDER BY {order} LIMIT {limit}", conditions.sql), conditions.values)
+}
+
+/// Threats by their priority.
+pub(crate) fn ranked(scope: Scope, filter: &Filter, page: &RankedPage) -> (String, Vec<Value>) {
+    let mut conditions = Conditions::of(scope, Some(RecordKind::Threat), filter);
+    // As the index says it, or it is not used.
+    conditions.sql.push_str(" AND rank >= 0");
+    // A shard has each of its threats once; of all shards, several may have one.
+    let columns: &[&str] = if matches!(scope, Scope::All) { &["rank", "key", "shard"] } else { &["rank", "key"] };
+    if let Some(Rank { rank, shard, threat }) = page.after {
+        let place = [Value::Number(rank), Value::Text(threat.to_string()), Value::Number(i64::from(shard))];
+        conditions.behind(&columns.join(", "), place.into_iter().take(columns.len()).collect(), page.descending);
+    }
+    let way = if page.descending { "DESC" } else { "ASC" };
+    let order: Vec<String> = columns.iter().map(|column| format!("{column} {way}")).collect();
+    let limit = page.limit.min(limits::PAGE_ROWS_MAX);
+    (format!("record WHERE {} ORDER BY {} LIMIT {limit}", conditions.sql, order.join(", ")), conditions.values)
 }
 
 /// The latest of all records.
@@ -173,5 +195,9 @@ pub(crate) fn checked(row: RecordRow, state: &str, stored: i64, place: Place<'_>
     if sums::record(&row, state) != stored {
         return Err(place.damage(format!("{} {}", row.kind.as_str(), row.key), "its checksum is wrong").into());
     }
-    Ok(StoredRecord { shard: 0, effect: row.effect, kind: row.kind, key: row.key, json: row.json })
+    let rank = match row.key.parse() {
+        Ok(threat) if row.rank >= 0 => Some(Rank { rank: row.rank, shard: 0, threat }),
+        Ok(_) | Err(_) => None,
+    };
+    Ok(StoredRecord { shard: 0, effect: row.effect, kind: row.kind, key: row.key, json: row.json, rank })
 }

@@ -9,11 +9,11 @@ use vertice_model::{EffectId, Position, RawEvent, Timestamp};
 
 use crate::error::{Damage, FindError, ReadError};
 use crate::store::{Form, Store};
-use crate::types::{ApiKey, Filter, Page, Remembered, Snapshot, StoredRecord, Verified};
+use crate::types::{ApiKey, Filter, Page, RankedPage, Remembered, Snapshot, StoredRecord, Verified};
 use crate::{RecordKind, row};
 
 #[cfg(doc)]
-use crate::limits;
+use crate::{Rank, limits};
 
 /// What is read from. There are two: a SQLite file, and PostgreSQL, of which one shard is seen or all.
 pub(crate) trait Reads: Send + Sync {
@@ -34,6 +34,7 @@ pub(crate) trait Reads: Send + Sync {
     /// A snapshot, compressed.
     fn snapshot(&self, position: Position, version: u32) -> Result<Vec<u8>, ReadError>;
     fn list(&self, kind: Option<RecordKind>, filter: &Filter, page: Page) -> Result<Vec<StoredRecord>, ReadError>;
+    fn ranked(&self, filter: &Filter, page: &RankedPage) -> Result<Vec<StoredRecord>, ReadError>;
     fn about(&self, kind: RecordKind, entity: &str, state: &str) -> Result<Vec<StoredRecord>, ReadError>;
     fn count(&self, kind: RecordKind, filter: &Filter) -> Result<u64, ReadError>;
     fn find(&self, kind: RecordKind, prefix: &str) -> Result<StoredRecord, FindError>;
@@ -124,6 +125,14 @@ impl Store {
     /// When a row is damaged.
     pub fn list(&self, kind: RecordKind, filter: &Filter, page: Page) -> Result<Vec<StoredRecord>, ReadError> {
         self.0.reads.list(Some(kind), filter, page)
+    }
+
+    /// Threats by their priority: see [`Rank`]. Each has its own.
+    ///
+    /// # Errors
+    /// When a row is damaged.
+    pub fn ranked(&self, filter: &Filter, page: &RankedPage) -> Result<Vec<StoredRecord>, ReadError> {
+        self.0.reads.ranked(filter, page)
     }
 
     /// The records of a kind in a state that are about an entity, by their id; at most [`limits::PAGE_ROWS_MAX`]. Takes

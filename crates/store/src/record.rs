@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 use vertice_engine::{Effect, EffectKind, Record};
-use vertice_model::{ContainmentState, EffectId, Entity, RunState, Severity, ThreatState, Timestamp};
+use vertice_model::{ContainmentState, EffectId, Entity, RunState, Severity, Threat, ThreatState, Timestamp};
+
+use crate::limits;
 
 /// What kinds of records there are.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -100,6 +102,16 @@ pub(crate) struct RecordRow {
     pub(crate) at: Timestamp,
     pub(crate) entities: BTreeSet<String>,
     pub(crate) json: String,
+    /// Where a threat stands when they are sorted by priority: see [`rank`]; -1 of all else.
+    pub(crate) rank: i64,
+}
+
+/// First by how urgent it is, then by when it was opened, to the second. It is not where its last change stands, so that
+/// a threat keeps its place in a list that is being paged unless its priority changes.
+pub(crate) fn rank(threat: &Threat) -> i64 {
+    let priority = threat.triage.as_ref().map_or(0, |triage| i64::from(triage.priority));
+    // The seconds reach the year 5138.
+    priority * limits::RANK_STEP + threat.opened_at.as_micros().div_euclid(1_000_000).clamp(0, limits::RANK_STEP - 1)
 }
 
 /// The row of an effect; `None` for one that publishes nothing.
@@ -120,6 +132,7 @@ pub(crate) fn row_of(effect: &Effect) -> Option<RecordRow> {
         at: Timestamp::default(),
         entities: BTreeSet::new(),
         json: String::new(),
+        rank: -1,
     };
     fill(&mut row, record);
     Some(row)
@@ -141,6 +154,7 @@ fn fill(row: &mut RecordRow, record: &Record) {
             row.state = threat_state(&t.state);
             row.threat_id = Some(t.threat_id.to_string());
             row.entities = t.entities.iter().map(named).collect();
+            row.rank = rank(t);
         }
         Record::Run(r) => {
             row.set(RecordKind::Run, r.run_id.to_string(), r.timestamp, r);

@@ -1,5 +1,7 @@
 //! What goes in and what comes out.
 
+use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use vertice_model::{EffectId, Position, RawEvent, Severity, ThreatId, Timestamp};
@@ -153,6 +155,53 @@ impl Default for Page {
     }
 }
 
+/// Which part of the list of threats by priority.
+#[derive(Clone, Debug)]
+pub struct RankedPage {
+    /// Beyond this threat, in the direction of the list; `None` begins at its front.
+    pub after: Option<Rank>,
+    /// How many at most; never more than [`limits::PAGE_ROWS_MAX`].
+    pub limit: usize,
+    /// The most urgent first.
+    pub descending: bool,
+}
+
+/// A threat's place in the list of threats by priority: by that, then by when it was opened, then by its id. It changes
+/// with the priority alone.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Rank {
+    pub(crate) rank: i64,
+    pub(crate) shard: u32,
+    pub(crate) threat: ThreatId,
+}
+
+impl fmt::Display for Rank {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.rank, self.shard, self.threat)
+    }
+}
+
+impl FromStr for Rank {
+    type Err = NoRank;
+
+    /// Reads what it is written as, and nothing else.
+    fn from_str(text: &str) -> Result<Rank, NoRank> {
+        let mut parts = text.splitn(3, '.');
+        let mut part = || parts.next().ok_or(NoRank);
+        let rank = Rank {
+            rank: part()?.parse().map_err(|_| NoRank)?,
+            shard: part()?.parse().map_err(|_| NoRank)?,
+            threat: part()?.parse().map_err(|_| NoRank)?,
+        };
+        if rank.to_string() == text { Ok(rank) } else { Err(NoRank) }
+    }
+}
+
+/// A text that is no [`Rank`].
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("this is no place in the list of threats by priority")]
+pub struct NoRank;
+
 /// A record of the read model.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct StoredRecord {
@@ -167,6 +216,8 @@ pub struct StoredRecord {
     pub key: String,
     /// The record, in JSON, as it was published.
     pub json: String,
+    /// Its place in the list by priority, of threats.
+    pub rank: Option<Rank>,
 }
 
 /// How far a shard has come.

@@ -33,7 +33,7 @@ pub(crate) use self::crowdsec::agent;
 use self::consultations::AskedName;
 use self::containments::HoldName;
 use self::suppressions::SuppressionName;
-use self::threats::StateName;
+use self::threats::{Sort, StateName};
 use crate::read::Order;
 use crate::{Inner, Problem};
 
@@ -48,7 +48,7 @@ use crate::{Inner, Problem};
     ),
     modifiers(&Keys),
     // Those that only parameters name.
-    components(schemas(Problem, Order, Severity, StateName, HoldName, RunState, QuestionState, AskedName, SuppressionName)),
+    components(schemas(Problem, Order, Severity, Sort, StateName, HoldName, RunState, QuestionState, AskedName, SuppressionName)),
     tags(
         (name = "process", description = "How the process is."),
         (name = "events", description = "What sensors saw."),

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use vertice_model::{Severity, Threat, Timestamp};
 use vertice_store::{Filter, RecordKind};
 
+use crate::Inner;
 use crate::extract::{NoParams, Query};
 use crate::problem::Problem;
 use crate::read::{Order, Page, Part, Shared, raw};
@@ -35,6 +36,16 @@ impl StateName {
     }
 }
 
+/// By what threats are sorted.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Sort {
+    /// By when they last changed.
+    Changed,
+    /// By how urgent they are, then by when they were opened.
+    Priority,
+}
+
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct ActiveParams {
@@ -43,7 +54,10 @@ pub(crate) struct ActiveParams {
     limit: Option<usize>,
     /// The `next_cursor` of the page before.
     cursor: Option<String>,
-    /// `asc` is the order in which they last changed; `desc` is the latest first.
+    /// By what the list is sorted; `changed` unless given. Pages of one sort take cursors of that sort.
+    sort: Option<Sort>,
+    /// `asc` is the order in which they last changed, and `desc` the latest first; by priority, `desc` is the most urgent
+    /// first and is what is given unless `asc` is asked for.
     order: Option<Order>,
     /// This bad or worse, or raised to it by an opinion.
     severity: Option<Severity>,
@@ -62,7 +76,10 @@ pub(crate) struct Params {
     limit: Option<usize>,
     /// The `next_cursor` of the page before.
     cursor: Option<String>,
-    /// `asc` is the order in which they last changed; `desc` is the latest first.
+    /// By what the list is sorted; `changed` unless given. Pages of one sort take cursors of that sort.
+    sort: Option<Sort>,
+    /// `asc` is the order in which they last changed, and `desc` the latest first; by priority, `desc` is the most urgent
+    /// first and is what is given unless `asc` is asked for.
     order: Option<Order>,
     /// In this state.
     state: Option<StateName>,
@@ -76,6 +93,8 @@ pub(crate) struct Params {
 }
 
 /// Threats that are open. One that changes while the list is paged moves to its end.
+///
+/// By priority, one moves only when its priority changes; each of the others comes once.
 #[utoipa::path(get, path = "/api/v1/defense/threats/active", operation_id = "list_active_threats", tag = "defense", params(ActiveParams), responses(
     (status = OK, body = Page<Threat>),
     (status = BAD_REQUEST, body = Problem, content_type = "application/problem+json"),
@@ -84,10 +103,12 @@ pub(crate) async fn active(api: Shared, Query(p): Query<ActiveParams>) -> Result
     let part = Part { limit: p.limit, cursor: p.cursor, order: p.order };
     let state = Some(StateName::Open.word().to_owned());
     let filter = Filter { state, severity_min: p.severity, entity: p.entity, since: p.since, ..Filter::default() };
-    api.page(RecordKind::Threat, filter, &part).await
+    sorted(&api, p.sort, filter, &part).await
 }
 
 /// All threats. One that changes while the list is paged moves to its end.
+///
+/// By priority, one moves only when its priority changes; each of the others comes once.
 #[utoipa::path(get, path = "/api/v1/defense/threats", operation_id = "list_threats", tag = "defense", params(Params), responses(
     (status = OK, body = Page<Threat>),
     (status = BAD_REQUEST, body = Problem, content_type = "application/problem+json"),
@@ -96,7 +117,14 @@ pub(crate) async fn list(api: Shared, Query(p): Query<Params>) -> Result<Respons
     let part = Part { limit: p.limit, cursor: p.cursor, order: p.order };
     let state = p.state.map(|s| s.word().to_owned());
     let filter = Filter { state, severity_min: p.severity, entity: p.entity, since: p.since, ..Filter::default() };
-    api.page(RecordKind::Threat, filter, &part).await
+    sorted(&api, p.sort, filter, &part).await
+}
+
+async fn sorted(api: &Inner, sort: Option<Sort>, filter: Filter, part: &Part) -> Result<Response, Problem> {
+    match sort.unwrap_or(Sort::Changed) {
+        Sort::Changed => api.page(RecordKind::Threat, filter, part).await,
+        Sort::Priority => api.ranked(filter, part).await,
+    }
 }
 
 /// One threat, by its id or the beginning of it.

@@ -62,6 +62,16 @@ async fn bad_parameters_are_named() {
         ("/api/v1/defense/detections?threat=abc", "too short"),
         ("/api/v1/defense/detections/abc", "too short"),
         ("/api/v1/defense/threats?state=closed", "state: \"closed\" is not known here; there are open"),
+        ("/api/v1/defense/threats?sort=severity", "sort: \"severity\" is not known here; there are changed"),
+        ("/api/v1/defense/threats?sort=priority&cursor=9.3", "cursor: this is not the `next_cursor`"),
+        (
+            "/api/v1/defense/threats/active?sort=priority&cursor=+9.0.00000000-0000-0000-0000-000000000000",
+            "cursor: this is not the `next_cursor`",
+        ),
+        (
+            "/api/v1/defense/threats?cursor=9.0.00000000-0000-0000-0000-000000000000",
+            "cursor: this is not the `next_cursor`",
+        ),
         ("/api/v1/defense/approvals?state=asked", "state: \"asked\" is not known here; there are pending"),
         ("/api/v1/defense/containments?active=false", "active: only true"),
         ("/api/v1/defense/containments?active=true&state=active", "not both"),

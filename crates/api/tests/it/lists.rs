@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 use vertice_api::Page;
-use vertice_model::{Detection, Threat};
+use vertice_model::{Detection, Threat, Timestamp};
 
 use crate::harness::Rig;
 
@@ -122,6 +122,43 @@ async fn threats_are_listed_found_by_a_prefix_and_explained() {
     let intent = rig.get(&format!("/api/v1/defense/threats/{}/intent", &id[..8])).await;
     assert_eq!(intent.status, 200, "{}", intent.text);
     assert_eq!(intent.body, story["intent"], "it is one and the same");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn threats_are_sorted_by_priority_and_the_order_of_the_contract_stays() {
+    let rig = Rig::new();
+    for host in 1..=5 {
+        rig.guess(&format!("203.0.113.{host}")).await;
+    }
+    let verdict = json!({"verdict": "false_positive", "note": "ours"});
+    for path in ["/api/v1/defense/threats", "/api/v1/defense/threats/active"] {
+        let changed = rig.get(&format!("{path}?sort=changed")).await.body;
+        assert_eq!(changed, rig.get(path).await.body);
+        let mut paged = Vec::new();
+        let mut query = "sort=priority&limit=2".to_owned();
+        loop {
+            let page: Page<Threat> = serde_json::from_value(rig.get(&format!("{path}?{query}")).await.body).unwrap();
+            paged.extend(page.items.iter().map(|t| (t.triage.as_ref().unwrap().priority, t.opened_at, t.threat_id)));
+            let Some(next) = page.next_cursor else { break };
+            query = format!("sort=priority&limit=2&cursor={next}");
+        }
+        let wanted = changed["items"].as_array().unwrap().len();
+        assert_eq!(paged.len(), wanted);
+        let seconds = |at: Timestamp| at.as_micros() / 1_000_000;
+        assert!(paged.is_sorted_by(|a, b| (a.0, seconds(a.1), a.2) > (b.0, seconds(b.1), b.2)), "{paged:?}");
+        let backwards = rig.get(&format!("{path}?sort=priority&order=asc")).await.body;
+        let ids = backwards["items"].as_array().unwrap().iter().map(|t| t["threat_id"].clone()).collect::<Vec<_>>();
+        assert_eq!(ids, paged.iter().rev().map(|(.., id)| json!(id.to_string())).collect::<Vec<_>>());
+        // What people said of the others lowers what comes next, so the second list has several priorities.
+        for (_, _, threat) in &paged[1..4.min(paged.len())] {
+            rig.decide("POST", &format!("/api/v1/defense/threats/{threat}/verdict"), verdict.clone()).await;
+        }
+        rig.guess("203.0.113.77").await;
+    }
+    let all = rig.get("/api/v1/defense/threats?sort=priority").await.body;
+    let priorities: BTreeSet<u64> =
+        all["items"].as_array().unwrap().iter().map(|t| t["triage"]["priority"].as_u64().unwrap()).collect();
+    assert!(priorities.len() > 1, "{priorities:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

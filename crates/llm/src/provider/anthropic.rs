@@ -20,7 +20,7 @@ pub(super) fn body(wire: &Wire, request: &Request) -> Value {
     }
     match (&request.output, wire.json) {
         // There is no JSON as such.
-        (Output::Text, _) | (Output::Json(_), JsonForm::Prompt | JsonForm::Object) => {}
+        (Output::Text, _) | (Output::Json(_), JsonForm::Prompt | JsonForm::Object | JsonForm::ObjectSchema) => {}
         (Output::Json(schema), JsonForm::Schema) => {
             // Bounds of numbers and lengths are refused here; the answer is held against them all the same.
             let format = json!({"type": "json_schema", "schema": schema.unbounded()});

@@ -24,6 +24,9 @@ pub(super) fn body(provider: Provider, wire: &Wire, request: &Request) -> Value 
     match (&request.output, wire.json) {
         (Output::Text, _) | (Output::Json(_), JsonForm::Prompt) => {}
         (Output::Json(_), JsonForm::Object) => body["response_format"] = json!({"type": "json_object"}),
+        (Output::Json(schema), JsonForm::ObjectSchema) => {
+            body["response_format"] = json!({"type": "json_object", "schema": schema.value()});
+        }
         (Output::Json(schema), JsonForm::Schema) => {
             let schema = json!({"name": "answer", "strict": true, "schema": schema.value()});
             body["response_format"] = json!({"type": "json_schema", "json_schema": schema});

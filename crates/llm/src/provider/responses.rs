@@ -20,7 +20,9 @@ pub(super) fn body(wire: &Wire, request: &Request) -> Value {
     }
     match (&request.output, wire.json) {
         (Output::Text, _) | (Output::Json(_), JsonForm::Prompt) => {}
-        (Output::Json(_), JsonForm::Object) => body["text"] = json!({"format": {"type": "json_object"}}),
+        (Output::Json(_), JsonForm::Object | JsonForm::ObjectSchema) => {
+            body["text"] = json!({"format": {"type": "json_object"}});
+        }
         (Output::Json(schema), JsonForm::Schema) => {
             let format = json!({"type": "json_schema", "name": "answer", "strict": true, "schema": schema.value()});
             body["text"] = json!({"format": format});

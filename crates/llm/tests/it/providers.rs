@@ -109,7 +109,11 @@ fn each_provider_is_asked_and_read_in_its_own_way() {
 
 #[test]
 fn servers_without_schemas_are_asked_in_words() {
-    for (json, format) in [(JsonForm::Object, json!({"type": "json_object"})), (JsonForm::Prompt, Value::Null)] {
+    for (json, format) in [
+        (JsonForm::Object, json!({"type": "json_object"})),
+        (JsonForm::ObjectSchema, json!({"type": "json_object", "schema": opinion().value()})),
+        (JsonForm::Prompt, Value::Null),
+    ] {
         let server = Server::start(vec![chat(&format!("```json\n{GOOD}\n```"))]);
         let (_, world) = told();
         let mut settings = one(Provider::Compatible, &server.url());
@@ -120,6 +124,16 @@ fn servers_without_schemas_are_asked_in_words() {
         assert_eq!(body.get("response_format").unwrap_or(&Value::Null), &format);
         assert!(body["messages"][0]["content"].as_str().unwrap().contains("\"maximum\":100"));
     }
+}
+
+#[test]
+fn a_model_is_asked_for_no_more_tokens_than_it_may_give() {
+    let server = Server::start(vec![chat("a")]);
+    let (_, world) = told();
+    let mut settings = one(Provider::Compatible, &server.url());
+    settings.models.get_mut("m").unwrap().max_tokens = 300;
+    assert_eq!(models(&settings, &world).complete(&question(&world, "?")).unwrap().text, "a");
+    assert_eq!(server.asked()[0].body["max_tokens"], 300);
 }
 
 #[test]
@@ -251,5 +265,6 @@ fn each_model_is_checked() {
         seen,
         [("m", true, true, Some(400)), ("prose", true, false, Some(400)), ("wrong", false, false, Some(0))]
     );
+    assert!(checked[1].problem.as_ref().unwrap().contains("`json` of its configuration"));
     assert!(checked[2].problem.as_ref().unwrap().contains("the key is not accepted (401); it says: Incorrect"));
 }

@@ -75,6 +75,7 @@ pub(crate) const TABLES: &[Table] = &[
             ("at_us", Number),
             ("checksum", Number),
             ("json", Text),
+            ("rank", Number),
         ],
         key: 4,
         step: 1_000,

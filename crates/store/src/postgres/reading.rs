@@ -24,11 +24,11 @@ use crate::reads::Reads;
 use crate::record::{RecordKind, RecordRow};
 use crate::row::{LogRow, Stretch};
 use crate::sums::signed;
-use crate::{ApiKey, Filter, Page, Remembered, StoredRecord, Verified, limits};
+use crate::{ApiKey, Filter, Page, Rank, RankedPage, Remembered, StoredRecord, Verified, limits};
 
-/// The columns of a record, of which its checksum covers all but the last two.
+/// The columns of a record, of which its checksum covers all but the last three.
 const COLUMNS: &str =
-    "kind, key, position, idx, severity, state, rule_id, threat_id, at_us, checksum, json, shard, seq";
+    "kind, key, position, idx, severity, state, rule_id, threat_id, at_us, checksum, json, shard, seq, rank";
 
 /// A bounded number of connections that read what one store is of.
 #[derive(Debug)]
@@ -136,9 +136,11 @@ impl Reading {
             at: Timestamp::from_micros(row.get(8)),
             entities: Default::default(),
             json: row.get(10),
+            rank: row.get(13),
         };
         let mut record = query::checked(found, row.get(5), row.get(9), place)?;
         record.shard = row.get::<_, i64>(11) as u32;
+        record.rank = record.rank.map(|rank| Rank { shard: record.shard, ..rank });
         if let Scope::All = self.scope {
             record.effect = EffectId { position: Position(row.get::<_, i64>(12) as u64), index: 0 };
         }
@@ -344,6 +346,11 @@ impl Reads for Reading {
 
     fn list(&self, kind: Option<RecordKind>, filter: &Filter, page: Page) -> Result<Vec<StoredRecord>, ReadError> {
         let (from, values) = query::list(self.scope, kind, filter, page);
+        self.with(|s| self.select(s, &from, &values))
+    }
+
+    fn ranked(&self, filter: &Filter, page: &RankedPage) -> Result<Vec<StoredRecord>, ReadError> {
+        let (from, values) = query::ranked(self.scope, filter, page);
         self.with(|s| self.select(s, &from, &values))
     }
 

@@ -4,8 +4,8 @@ use super::session::{Session, open_error};
 use super::settings::PostgresSettings;
 use crate::error::OpenError;
 
-/// The version of the tables here. A program that finds another one stops.
-const VERSION: i64 = 2;
+/// The version of the tables here. Version 2 is brought to it; a program that finds any other stops.
+const VERSION: i64 = 3;
 
 /// Told from other locks of the database: whoever makes the tables holds it.
 const LOCK: i64 = 0x5672_7463;
@@ -178,18 +178,41 @@ const TABLES: &str = "
     INSERT INTO vertice.form VALUES (1, 2);
 ";
 
-/// Makes the tables if there are none, and refuses those of another version.
+// No text of an attacker can look like a member of the record: in JSON a quotation mark within a text has a backslash
+// before it, and between `\"` and `:` there would be one too many.
+const RANK: &str = r#"
+    -- Where threats stand when they are sorted by priority; -1 of all else.
+    ALTER TABLE vertice.record ADD COLUMN rank bigint NOT NULL DEFAULT -1;
+    UPDATE vertice.record SET rank =
+        coalesce(substring(json from '"triage":\{"priority":([0-9]+)')::bigint, 0) * 100000000000
+        + greatest(0, floor(extract(epoch from (substring(json from '"opened_at":"([^".Z]+)') || 'Z')::timestamptz))::bigint)
+        WHERE kind = 1;
+    CREATE INDEX record_rank ON vertice.record (rank, key, shard) WHERE rank >= 0;
+    UPDATE vertice.form SET version = 3;
+"#;
+
+/// Makes the tables if there are none, brings those of version 2 up to date, and refuses those of another.
 pub(crate) fn prepare(session: &mut Session, settings: &PostgresSettings) -> Result<(), OpenError> {
     let failed = |e| open_error(settings, &e);
     session.batch(&format!("BEGIN; SELECT pg_advisory_xact_lock({LOCK})")).map_err(failed)?;
     let there = session.row("SELECT to_regclass('vertice.form') IS NOT NULL", &[]).map_err(failed)?;
-    if there.is_some_and(|row| !row.get::<_, bool>(0)) {
-        session.batch(TABLES).map_err(failed)?;
+    let found: i64 = if there.is_some_and(|row| row.get(0)) {
+        let found = session.row("SELECT version FROM vertice.form WHERE id = 1", &[]).map_err(failed)?;
+        // Tables that say nothing of their version are nobody's.
+        found.map_or(i64::MAX, |row| row.get(0))
+    } else {
+        0
+    };
+    let steps: &[&str] = match found {
+        0 => &[TABLES, RANK],
+        2 => &[RANK],
+        _ => &[],
+    };
+    for step in steps {
+        session.batch(step).map_err(failed)?;
     }
-    let found = session.row("SELECT version FROM vertice.form WHERE id = 1", &[]).map_err(failed)?;
     session.batch("COMMIT").map_err(failed)?;
-    let found: i64 = found.map_or(0, |row| row.get(0));
-    if found == VERSION {
+    if matches!(found, 0 | 2 | VERSION) {
         return Ok(());
     }
     Err(OpenError::Schema { file: settings.whereabouts().into(), found, known: VERSION })

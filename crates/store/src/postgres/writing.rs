@@ -314,13 +314,15 @@ pub(crate) fn project(
     let times = numbers(&|r| r.at.as_micros());
     let checksums = numbers(&|r| sums::record(r, r.state));
     let jsons: Vec<&str> = rows.iter().map(|r| r.json.as_str()).collect();
+    let ranks = numbers(&|r| r.rank);
     // Of a detection and a refused event the first record stands.
-    let sql = "INSERT INTO record (shard, kind, key, position, idx, seq, severity, state, rule_id, threat_id, at_us, checksum, json)
+    let sql = "INSERT INTO record (shard, kind, key, position, idx, seq, severity, state, rule_id, threat_id, at_us, checksum, json, rank)
         SELECT $1, * FROM unnest($2::bigint[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[],
-            $8::text[], $9::text[], $10::text[], $11::bigint[], $12::bigint[], $13::text[])
+            $8::text[], $9::text[], $10::text[], $11::bigint[], $12::bigint[], $13::text[], $14::bigint[])
         ON CONFLICT (shard, kind, key) DO UPDATE SET position = excluded.position, idx = excluded.idx,
             seq = excluded.seq, severity = excluded.severity, state = excluded.state, rule_id = excluded.rule_id,
-            threat_id = excluded.threat_id, at_us = excluded.at_us, checksum = excluded.checksum, json = excluded.json
+            threat_id = excluded.threat_id, at_us = excluded.at_us, checksum = excluded.checksum, json = excluded.json,
+            rank = excluded.rank
         WHERE record.kind NOT IN (0, 5) AND (excluded.position, excluded.idx) > (record.position, record.idx)
         RETURNING kind, key";
     let shard = i64::from(shard);
@@ -340,6 +342,7 @@ pub(crate) fn project(
             &times,
             &checksums,
             &jsons,
+            &ranks,
         ],
     )?;
     let changed: std::collections::BTreeSet<(i64, String)> =

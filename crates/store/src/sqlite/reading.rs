@@ -10,7 +10,7 @@ use super::{head, keep, log, records};
 use crate::error::{FindError, ReadError};
 use crate::readers::Readers;
 use crate::reads::Reads;
-use crate::{ApiKey, Filter, Page, RecordKind, Remembered, StoredRecord, Verified};
+use crate::{ApiKey, Filter, Page, RankedPage, RecordKind, Remembered, StoredRecord, Verified};
 
 impl Reads for Readers {
     fn whereabouts(&self) -> PathBuf {
@@ -42,6 +42,10 @@ impl Reads for Readers {
 
     fn list(&self, kind: Option<RecordKind>, filter: &Filter, page: Page) -> Result<Vec<StoredRecord>, ReadError> {
         self.with(|db| records::list(db, self.place("record"), kind, filter, page))
+    }
+
+    fn ranked(&self, filter: &Filter, page: &RankedPage) -> Result<Vec<StoredRecord>, ReadError> {
+        self.with(|db| records::ranked(db, self.place("record"), filter, page))
     }
 
     fn about(&self, kind: RecordKind, entity: &str, state: &str) -> Result<Vec<StoredRecord>, ReadError> {

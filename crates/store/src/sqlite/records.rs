@@ -9,7 +9,7 @@ use crate::error::{FindError, ReadError};
 use crate::limits;
 use crate::query::{self, Conditions, Scope, Value};
 use crate::record::{RecordKind, RecordRow};
-use crate::{Filter, Page, StoredRecord, sums};
+use crate::{Filter, Page, RankedPage, StoredRecord, sums};
 
 impl ToSql for Value {
     fn to_sql(&self) -> Result<ToSqlOutput<'_>, rusqlite::Error> {
@@ -20,20 +20,20 @@ impl ToSql for Value {
     }
 }
 
-/// The columns of a record that its checksum covers.
-const COLUMNS: &str = "kind, key, position, idx, severity, state, rule_id, threat_id, at_us, checksum, json";
+/// The columns of a record, of which its checksum covers all but the last.
+const COLUMNS: &str = "kind, key, position, idx, severity, state, rule_id, threat_id, at_us, checksum, json, rank";
 
 /// Projects a record. Doing it again changes nothing.
 pub(crate) fn project(db: &Connection, row: &RecordRow) -> Result<(), rusqlite::Error> {
     let sql = if row.kind.first_stands() {
-        "INSERT INTO record (kind, key, position, idx, severity, state, rule_id, threat_id, at_us, checksum, json)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (kind, key) DO NOTHING"
+        "INSERT INTO record (kind, key, position, idx, severity, state, rule_id, threat_id, at_us, checksum, json, rank)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (kind, key) DO NOTHING"
     } else {
-        "INSERT INTO record (kind, key, position, idx, severity, state, rule_id, threat_id, at_us, checksum, json)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (kind, key) DO UPDATE SET
+        "INSERT INTO record (kind, key, position, idx, severity, state, rule_id, threat_id, at_us, checksum, json, rank)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (kind, key) DO UPDATE SET
              position = excluded.position, idx = excluded.idx, severity = excluded.severity, state = excluded.state,
              rule_id = excluded.rule_id, threat_id = excluded.threat_id, at_us = excluded.at_us,
-             checksum = excluded.checksum, json = excluded.json
+             checksum = excluded.checksum, json = excluded.json, rank = excluded.rank
          WHERE (excluded.position, excluded.idx) > (record.position, record.idx)"
     };
     let changed = db.prepare_cached(sql)?.execute((
@@ -48,6 +48,7 @@ pub(crate) fn project(db: &Connection, row: &RecordRow) -> Result<(), rusqlite::
         row.at.as_micros(),
         sums::record(row, row.state),
         &row.json,
+        row.rank,
     ))?;
     if changed > 0 {
         // What a record is about only grows, so nothing has to be taken away.
@@ -71,6 +72,17 @@ pub(crate) fn list(
     select(db, place, &format!("SELECT {COLUMNS} FROM {from}"), values)
 }
 
+/// Threats by their priority.
+pub(crate) fn ranked(
+    db: &Connection,
+    place: Place<'_>,
+    filter: &Filter,
+    page: &RankedPage,
+) -> Result<Vec<StoredRecord>, ReadError> {
+    let (from, values) = query::ranked(Scope::File, filter, page);
+    select(db, place, &format!("SELECT {COLUMNS} FROM {from}"), values)
+}
+
 /// The records of a kind in a state that are about an entity, by their id.
 pub(crate) fn about(
     db: &Connection,
@@ -81,7 +93,7 @@ pub(crate) fn about(
 ) -> Result<Vec<StoredRecord>, ReadError> {
     // From what is about the entity to its records, and never the other way round.
     let sql = "SELECT r.kind, r.key, r.position, r.idx, r.severity, r.state, r.rule_id, r.threat_id, r.at_us,
-                   r.checksum, r.json
+                   r.checksum, r.json, r.rank
                FROM about a CROSS JOIN record r ON r.kind = a.kind AND r.key = a.key
                WHERE a.entity = ? AND a.kind = ? AND r.state = ? ORDER BY a.key LIMIT ?";
     let limit = signed(limits::PAGE_ROWS_MAX as u64);
@@ -127,6 +139,7 @@ fn checked(row: &SqlRow<'_>, place: Place<'_>, at: impl Fn() -> String) -> Resul
             at: Timestamp::from_micros(row.get(8)?),
             entities: Default::default(),
             json: row.get(10)?,
+            rank: row.get(11)?,
         };
         Ok((found, row.get(5)?, row.get(9)?))
     };

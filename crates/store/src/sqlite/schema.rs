@@ -8,8 +8,11 @@ use super::{Place, head, open_error};
 use crate::error::OpenError;
 use crate::head::Head;
 
-/// The version of the tables here. A program that finds another one stops.
-pub(crate) const VERSION: i64 = 1;
+/// The version of the tables here. What an older program left is brought to it; a program that finds a newer one stops.
+pub(crate) const VERSION: i64 = STEPS.len() as i64;
+
+/// What makes each version of the one before. A step that a release had never changes: what it made is compared with it.
+const STEPS: [&str; 2] = [TABLES, RANK];
 
 /// Tells the file from any other SQLite file: "Vrtc".
 const APPLICATION: i64 = 0x5672_7463;
@@ -97,27 +100,37 @@ const TABLES: &str = "
     CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL, checksum INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 ";
 
-/// Makes the tables if there are none, and refuses those of another version and damaged ones.
+// The times are cut to seconds before they are read, for SQLite rounds them.
+const RANK: &str = "
+    -- Where threats stand when they are sorted by priority; -1 of all else.
+    ALTER TABLE record ADD COLUMN rank INTEGER NOT NULL DEFAULT -1;
+    UPDATE record SET rank = ifnull(json_extract(json, '$.triage.priority'), 0) * 100000000000
+        + ifnull(max(0, unixepoch(substr(json_extract(json, '$.opened_at'), 1, 19))), 0)
+        WHERE kind = 1 AND json_valid(json);
+    CREATE INDEX record_rank ON record (rank, key) WHERE rank >= 0;
+";
+
+/// Makes the tables if there are none, brings older ones up to date, and refuses those of a newer version and damaged ones.
 pub(crate) fn prepare(db: &Connection, file: &Path) -> Result<(), OpenError> {
     let error = |e| open_error(file, "preparing", e);
     let number = |name| db.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).map_err(error);
     let (found, application) = (number("user_version")?, number("application_id")?);
     let tables = describe(db).map_err(error)?;
     if tables.is_empty() && (found, application) == (0, 0) {
-        return make(db).map_err(error);
+        return make(db, 0).map_err(error);
     }
     let place = Place { file, table: "the table of tables" };
     if application != APPLICATION {
         let what = format!("its mark is {application:#x}, and the one of a data directory is {APPLICATION:#x}");
         return Err(OpenError::Damaged(place.damage("the first page", what)));
     }
-    if found != VERSION {
+    if !(1..=VERSION).contains(&found) {
         return Err(OpenError::Schema { file: file.to_owned(), found, known: VERSION });
     }
-    if tables != expected().map_err(error)? {
+    if tables != expected(found).map_err(error)? {
         return Err(OpenError::Damaged(place.damage("the first page", "the tables are not those that were made")));
     }
-    Ok(())
+    if found < VERSION { make(db, found).map_err(error) } else { Ok(()) }
 }
 
 /// Every table and index as it was made.
@@ -129,17 +142,20 @@ fn describe(db: &Connection) -> Result<Described, rusqlite::Error> {
         .collect()
 }
 
-fn expected() -> Result<Described, rusqlite::Error> {
+fn expected(version: i64) -> Result<Described, rusqlite::Error> {
     let db = Connection::open_in_memory()?;
-    db.execute_batch(TABLES)?;
+    STEPS.iter().take(version as usize).try_for_each(|step| db.execute_batch(step))?;
     describe(&db)
 }
 
-fn make(db: &Connection) -> Result<(), rusqlite::Error> {
+/// Makes of one version, of which 0 is nothing, the latest: all of it, or nothing.
+fn make(db: &Connection, found: i64) -> Result<(), rusqlite::Error> {
     let tx = db.unchecked_transaction()?;
-    tx.execute_batch(TABLES)?;
+    STEPS.iter().skip(found as usize).try_for_each(|step| tx.execute_batch(step))?;
     tx.pragma_update(None, "user_version", VERSION)?;
-    tx.pragma_update(None, "application_id", APPLICATION)?;
-    head::write(&tx, &Head::default())?;
+    if found == 0 {
+        tx.pragma_update(None, "application_id", APPLICATION)?;
+        head::write(&tx, &Head::default())?;
+    }
     tx.commit()
 }

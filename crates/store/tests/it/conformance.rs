@@ -2,11 +2,11 @@
 
 use vertice_engine::{Input, Record};
 use vertice_model::{EffectId, Position, Severity, ThreatId, ThreatState, Timestamp};
-use vertice_store::{Cursor, Filter, FindError, Idempotency, Page, RecordKind, Store, Submission};
+use vertice_store::{Cursor, Filter, FindError, Idempotency, Page, RankedPage, RecordKind, Store, Submission};
 
 use vertice_testkit::postgres::Postgres;
 
-use crate::fixture::{clock_at, detection, effect, event, numbered, open, refused, settings, threat};
+use crate::fixture::{clock_at, detection, effect, event, numbered, open, refused, settings, threat, urgent};
 
 /// Opens the store of a case; opening it again finds what was kept.
 type Opener<'a> = &'a dyn Fn() -> Store;
@@ -15,12 +15,13 @@ type Opener<'a> = &'a dyn Fn() -> Store;
 type Case = fn(Opener<'_>);
 
 /// What each of them must do.
-const CASES: [(&str, Case); 8] = [
+const CASES: [(&str, Case); 9] = [
     ("the_log_keeps_inputs_in_order", the_log_keeps_inputs_in_order),
     ("one_event_is_found_by_its_position", one_event_is_found_by_its_position),
     ("cursors_and_keys_are_kept_with_their_events", cursors_and_keys_are_kept_with_their_events),
     ("the_first_detection_and_the_latest_of_all_else_stand", the_first_detection_and_the_latest_of_all_else_stand),
     ("lists_are_filtered_and_paged", lists_are_filtered_and_paged),
+    ("threats_are_paged_by_their_priority", threats_are_paged_by_their_priority),
     ("the_beginning_of_an_id_is_enough_if_it_is_clear", the_beginning_of_an_id_is_enough_if_it_is_clear),
     ("the_latest_whole_snapshot_is_found", the_latest_whole_snapshot_is_found),
     ("keys_and_settings_are_kept", keys_and_settings_are_kept),
@@ -197,6 +198,54 @@ fn lists_are_filtered_and_paged(open: Opener<'_>) {
     assert_eq!(count(Filter { threat_id: Some(ThreatId::derive("192.0.2.1")), ..filter() }), 5);
     assert_eq!(count(Filter { since: Some(Timestamp::from_seconds(101)), ..filter() }), 0);
     assert_eq!(count(Filter { state: Some("open".to_owned()), ..filter() }), 0);
+}
+
+fn threats_are_paged_by_their_priority(open: Opener<'_>) {
+    let store = open();
+    let at = |n: u64, priority, opened| effect(n, 1, Record::Threat(urgent(&n.to_string(), priority, opened)));
+    // Three priorities, some opened at one time, and one from before priorities were kept.
+    let mut effects: Vec<_> = (1..50).map(|n| at(n, [90, 7, 40][n as usize % 3], 100 + n as i64 / 7)).collect();
+    effects.push(effect(50, 1, Record::Threat(threat("50", "of before", ThreatState::Open))));
+    effects.push(effect(51, 0, Record::Detection(detection("d", Severity::Critical, "192.0.2.7"))));
+    store.project(Position(51), &effects).unwrap().wait().unwrap();
+    let name = |n: u64| ThreatId::derive(&n.to_string()).to_string();
+    let priority = |n: u64| if n == 50 { (0, 100) } else { ([90, 7, 40][n as usize % 3], 100 + n as i64 / 7) };
+    let mut expected: Vec<_> = (1..=50).map(|n| (priority(n), name(n))).collect();
+    expected.sort();
+    let mut expected: Vec<String> = expected.into_iter().map(|(_, name)| name).collect();
+    let paged = |filter: &Filter, descending: bool, between: &dyn Fn(usize)| {
+        let (mut keys, mut page) = (Vec::new(), RankedPage { after: None, limit: 7, descending });
+        loop {
+            let rows = store.ranked(filter, &page).unwrap();
+            let Some(last) = rows.last() else { return keys };
+            let rank = last.rank.unwrap();
+            assert_eq!(rank.to_string().parse(), Ok(rank), "a cursor that outlives the call");
+            page.after = Some(rank);
+            keys.extend(rows.into_iter().map(|row| row.key));
+            between(keys.len());
+        }
+    };
+    let all = Filter::default();
+    assert_eq!(paged(&all, false, &|_| ()), expected);
+    expected.reverse();
+    assert_eq!(paged(&all, true, &|_| ()), expected);
+    let none = Filter { severity_min: Some(Severity::Critical), ..Filter::default() };
+    assert_eq!(paged(&none, true, &|_| ()), [""; 0]);
+    let some = Filter { entity: Some("192.0.2.7".to_owned()), state: Some("open".to_owned()), ..Filter::default() };
+    assert_eq!(paged(&some, true, &|_| ()), expected);
+    // What changes while it is paged stays where it is, for its priority does not; which would be missed by its change.
+    let again = |seen: usize| {
+        let n = 100 + seen as u64;
+        let changed = (1..50)
+            .map(|of| effect(n, of as u32, Record::Threat(urgent(&of.to_string(), priority(of).0, priority(of).1))));
+        store.project(Position(n), &changed.collect::<Vec<_>>()).unwrap().wait().unwrap();
+    };
+    assert_eq!(paged(&all, true, &again), expected);
+    // And one whose priority changes moves.
+    store.project(Position(200), &[effect(200, 0, Record::Threat(urgent("50", 100, 1)))]).unwrap().wait().unwrap();
+    let first = store.ranked(&all, &RankedPage { after: None, limit: 1, descending: true }).unwrap();
+    assert_eq!((first.len(), &first[0].key), (1, &name(50)));
+    assert!(store.list(RecordKind::Detection, &all, Page::default()).unwrap()[0].rank.is_none());
 }
 
 fn the_beginning_of_an_id_is_enough_if_it_is_clear(open: Opener<'_>) {

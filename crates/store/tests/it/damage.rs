@@ -5,12 +5,13 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use vertice_engine::{Input, Record};
-use vertice_model::{Position, Severity, ThreatState};
+use vertice_model::{Position, Severity, ThreatState, Timestamp};
 use vertice_store::{
-    Check, Cursor, Filter, FindError, Idempotency, OpenError, Options, Page, ReadError, RecordKind, Store, Submission,
+    Check, Cursor, Filter, FindError, Idempotency, OpenError, Options, Page, RankedPage, ReadError, RecordKind, Store,
+    Submission,
 };
 
-use crate::fixture::{clock_at, detection, effect, event, numbered, open, open_with, refused, threat};
+use crate::fixture::{clock_at, detection, effect, event, numbered, open, open_with, refused, threat, urgent};
 
 /// Everything that a store holds, as text.
 pub type Everything = Vec<String>;
@@ -241,12 +242,39 @@ fn a_file_of_another_version_or_kind_is_refused() {
     db.pragma_update(None, "user_version", 99).unwrap();
     drop(db);
     let error = Store::open(dir.path(), clock_at(0), Options::default()).unwrap_err();
-    assert!(error.to_string().contains("schema version 99, and this program knows 1"), "{error}");
+    assert!(error.to_string().contains("schema version 99, and this program knows 2"), "{error}");
     let other = tempfile::tempdir().unwrap();
     let text = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
     std::fs::copy(text, other.path().join("vertice.db")).unwrap();
     let error = Store::open(other.path(), clock_at(0), Options::default()).unwrap_err();
     assert!(matches!(error, OpenError::Damaged(_)), "{error}");
+}
+
+#[test]
+fn a_file_of_the_version_before_is_brought_up_to_date() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    fill(&store);
+    // Half a second more must not become a whole one, and what was opened before priorities has none.
+    let mut late = urgent("late", 70, 12);
+    late.opened_at = Timestamp::from_micros(12_999_999);
+    late.title = r#""triage":{"priority":99"#.to_owned();
+    let effects = [effect(490, 0, Record::Threat(late)), effect(490, 1, Record::Threat(urgent("early", 70, 11)))];
+    store.project(Position(490), &effects).unwrap().wait().unwrap();
+    let ranked = |store: &Store| {
+        let page = RankedPage { after: None, limit: 100, descending: true };
+        format!("{:?}", store.ranked(&Filter::default(), &page).unwrap())
+    };
+    let (everything, by_priority) = (read_everything(&store).unwrap(), ranked(&store));
+    assert!(by_priority.contains("rank: 7000000000012") && by_priority.contains("rank: 100,"), "{by_priority}");
+    store.close().unwrap();
+    drop(store);
+    let db = rusqlite::Connection::open(dir.path().join("vertice.db")).unwrap();
+    db.execute_batch("DROP INDEX record_rank; ALTER TABLE record DROP COLUMN rank; PRAGMA user_version = 1").unwrap();
+    drop(db);
+    let store = open_with(dir.path(), Options { check: Check::Everything, ..Options::default() });
+    assert_eq!((read_everything(&store).unwrap(), ranked(&store)), (everything, by_priority));
+    store.verify().unwrap();
 }
 
 #[test]

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use vertice_engine::{Effect, EffectKind, Record, RefusedEvent};
 use vertice_model::{
-    Confidence, Detection, DetectionId, EffectId, Entity, EventId, Position, RawEvent, Severity, Threat, ThreatId,
-    ThreatState, Timestamp,
+    Confidence, Detection, DetectionId, EffectId, Entity, EventId, Position, Posterior, RawEvent, Severity, Threat,
+    ThreatId, ThreatState, Timestamp, Triage,
 };
 use vertice_store::{Clock, Options, PostgresSettings, Store, Submission};
 use vertice_testkit::postgres::Postgres;
@@ -105,6 +105,17 @@ pub fn threat(name: &str, title: &str, state: ThreatState) -> Threat {
         attention: Severity::High,
         suggested: Default::default(),
         triage: None,
+    }
+}
+
+/// A threat of a priority, opened at a second.
+pub fn urgent(name: &str, priority: u8, opened_s: i64) -> Threat {
+    let false_positive =
+        Posterior { mean: 0.25, lower: 0.0, upper: 0.7, false_positives: 0, confirmed: 0, of_entity: false };
+    Threat {
+        opened_at: Timestamp::from_seconds(opened_s),
+        triage: Some(Triage { priority, false_positive, reason: "a test".to_owned() }),
+        ..threat(name, name, ThreatState::Open)
     }
 }
 

@@ -11,11 +11,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use vertice_engine::{Input, Record};
-use vertice_model::{OrderId, Position, Principal, Severity, ThreatId, ThreatState, VerdictKind};
-use vertice_store::{Filter, Page, PostgresSettings, RecordKind, Store, SubmitError};
+use vertice_model::{OrderId, Position, Principal, Severity, ThreatId, ThreatState, Timestamp, VerdictKind};
+use vertice_store::{Filter, Page, PostgresSettings, RankedPage, RecordKind, Store, SubmitError};
 use vertice_testkit::postgres::Postgres;
 
-use crate::fixture::{clock_at, detection, effect, numbered, settings, threat};
+use crate::fixture::{clock_at, detection, effect, numbered, settings, threat, urgent};
 
 /// A server with a database, where there is one.
 fn server(dir: &Path, left_out: &str) -> Option<(Postgres, PostgresSettings)> {
@@ -106,7 +106,22 @@ fn an_overview_shows_all_shards_and_answers_reach_the_one_that_they_concern() {
     let latest = all.list(RecordKind::Threat, &Filter::default(), page).unwrap();
     assert_eq!(latest.iter().map(|r| &r.key).collect::<Vec<_>>(), expected.iter().rev().take(3).collect::<Vec<_>>());
     assert_eq!(all.count(RecordKind::Threat, &Filter::default()).unwrap(), 40);
-    assert_eq!(all.about(RecordKind::Threat, "192.0.2.7", "open").unwrap().len(), 40);
+    for shard in &shards {
+        let twin = effect(shard.log_end().0, 1, Record::Threat(urgent("in both", 50, 9)));
+        shard.project(shard.log_end(), &[twin]).unwrap().wait().unwrap();
+    }
+    let mut page = RankedPage { after: None, limit: 1, descending: true };
+    let mut by_priority = Vec::new();
+    while let Some(first) = all.ranked(&Filter::default(), &page).unwrap().pop() {
+        page.after = first.rank;
+        by_priority.push((first.key, first.shard));
+    }
+    let twin = ThreatId::derive("in both").to_string();
+    assert_eq!(by_priority[..2], [(twin.clone(), 5), (twin, 0)]);
+    let mut others: Vec<String> = expected.clone();
+    others.sort_by(|a, b| b.cmp(a));
+    assert_eq!(by_priority[2..].iter().map(|(key, _)| key.clone()).collect::<Vec<_>>(), others);
+    assert_eq!(all.about(RecordKind::Threat, "192.0.2.7", "open").unwrap().len(), 42);
     assert_eq!(all.event(5, Position(2)).unwrap().unwrap().1.line, "event number 3");
 
     let verdict = |name: &str| Input::Verdict {
@@ -129,7 +144,7 @@ fn an_overview_shows_all_shards_and_answers_reach_the_one_that_they_concern() {
     });
     let key = |name: &str| all.add_api_key(name, [1; 32]).unwrap();
     assert_eq!((key("ana"), key("ana"), shards[1].api_keys().unwrap().len()), (true, false, 1));
-    assert_eq!(all.verify().unwrap().records, 40);
+    assert_eq!(all.verify().unwrap().records, 42);
     // The last clones may go where nobody may block.
     runtime.block_on(async move { drop((all, shards)) });
 }
@@ -328,6 +343,32 @@ fn what_is_wrong_with_a_server_is_said_and_what_to_do() {
     encrypted.tls = true;
     let error = Store::overview(&encrypted, clock_at(0)).map(|_| ()).unwrap_err().to_string();
     assert!(error.contains("TLS"), "{error}");
+}
+
+#[test]
+fn tables_of_the_version_before_are_brought_up_to_date() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some((server, settings)) = server(dir.path(), "older tables in PostgreSQL") else { return };
+    let store = take(&settings, 4);
+    let mut hostile = urgent("late", 70, 12);
+    hostile.opened_at = Timestamp::from_micros(12_999_999);
+    hostile.title = "\0\"triage\":{\"priority\":99".to_owned();
+    let records = [Record::Threat(hostile), Record::Threat(urgent("early", 70, 11)), open_threat("before")];
+    let effects: Vec<_> = (0..).zip(records).map(|(n, record)| effect(1, n, record)).collect();
+    store.submit_blocking(numbered(0..5)).unwrap();
+    store.project(Position(5), &effects).unwrap().wait().unwrap();
+    let ranked = |store: &Store| {
+        let page = RankedPage { after: None, limit: 100, descending: true };
+        format!("{:?}", store.ranked(&Filter::default(), &page).unwrap())
+    };
+    let by_priority = ranked(&store);
+    assert!(by_priority.contains("rank: 7000000000012") && by_priority.contains("rank: 100,"), "{by_priority}");
+    drop(store);
+    let before = "ALTER TABLE vertice.record DROP COLUMN rank; UPDATE vertice.form SET version = 2";
+    let _changed = server.sql("defense", before);
+    let store = take(&settings, 4);
+    assert_eq!(ranked(&store), by_priority);
+    store.verify().unwrap();
 }
 
 #[test]

@@ -130,9 +130,17 @@ fn print(c: &Value, out: &mut Out) -> Result<()> {
     }
 }
 
-/// An opinion and the evidence of each sentence; nothing where none was taken.
+/// An opinion with the evidence of each sentence, and what was left out of it; nothing where no answer was read.
 pub fn node(c: &Value) -> Option<Node> {
-    let opinion = c.get("opinion").filter(|o| o.is_object())?;
+    let left_out = left_out(c);
+    let Some(opinion) = c.get("opinion").filter(|o| o.is_object()) else {
+        // An answer of which nothing stands was refused whole.
+        let told = format!("answer of {}  {}: {}", text(c, "/model"), state(c, "/state"), why(c));
+        let mut node = Node::new(vec![(Tint::None, told)]);
+        let nothing = left_out.is_empty();
+        node.extend(left_out);
+        return (!nothing).then_some(node);
+    };
     let mut node = Node::new(vec![
         (Tint::None, format!("opinion of {}  ", text(c, "/model"))),
         (Tint::Bold, text(opinion, "/assessment").replace('_', " ")),
@@ -145,8 +153,7 @@ pub fn node(c: &Value) -> Option<Node> {
             (Tint::Faint, format!("  [{}]", cited(c, sentence))),
         ]));
     }
-    let left_out = items(c, "/left_out");
-    node.extend(left_out.iter().map(left_out_node));
+    node.extend(left_out);
     let lists = [("techniques it sees", "/techniques"), ("playbooks it proposes", "/playbooks")];
     for (name, pointer) in lists.into_iter().filter(|(_, pointer)| !items(opinion, pointer).is_empty()) {
         node.push(Node::new(vec![(Tint::Faint, format!("{name} ")), (Tint::None, text(opinion, pointer))]));
@@ -158,13 +165,24 @@ pub fn node(c: &Value) -> Option<Node> {
     Some(node)
 }
 
-/// A sentence that is not shown, for it says what is not in its evidence.
-fn left_out_node(left_out: &Value) -> Node {
-    let which = match text(left_out, "/sentence").as_str() {
-        "0" => "its reason to be false".to_owned(),
-        n => format!("its sentence {n}"),
-    };
-    Node::remark(format!("{which} is left out: {}", text(left_out, "/why")))
+/// How many sentences are not shown, and what each of them says that is not in its evidence.
+fn left_out(c: &Value) -> Vec<Node> {
+    let of_sentence = |l: &&Value| l.get("sentence").and_then(Value::as_u64) != Some(0);
+    let (sentences, reasons): (Vec<&Value>, Vec<&Value>) = items(c, "/left_out").iter().partition(of_sentence);
+    let mut nodes = Vec::new();
+    if !sentences.is_empty() {
+        let count = match sentences.len() {
+            1 => "1 of its sentences is".to_owned(),
+            n => format!("{n} of its sentences are"),
+        };
+        let mut node = Node::remark(format!("{count} left out, for what is said is not in the evidence that is cited"));
+        let each = |l: &&Value| Node::remark(format!("sentence {}: {}", text(l, "/sentence"), text(l, "/why")));
+        node.extend(sentences.iter().map(each));
+        nodes.push(node);
+    }
+    let reason = |l: &&Value| Node::remark(format!("its reason to be false is left out: {}", text(l, "/why")));
+    nodes.extend(reasons.iter().map(reason));
+    nodes
 }
 
 /// The places in the log that a sentence cites.

@@ -382,6 +382,12 @@ fn threats_are_listed_shown_and_judged() {
     let (text, asked_for) = asked("threats list", ok(page));
     assert!(text.unwrap().contains("1f3a9c0e  high      critical   83        90 %  quiet"));
     assert_eq!(asked_for, ["GET /api/v1/defense/threats?state=open&order=desc&limit=50 [Bearer vk_1]"]);
+    let (_, asked_for) = asked("threats list --sort priority", ok(json!({"items": [], "next_cursor": null})));
+    let sorted = "GET /api/v1/defense/threats?state=open&sort=priority&order=desc&limit=50 [Bearer vk_1]";
+    assert_eq!(asked_for, [sorted]);
+    let (text, asked_for) = asked("threats list --sort priority --oldest-first", Vec::new());
+    let (code, why) = text.unwrap_err();
+    assert!(code == 2 && why.contains("--oldest-first is about when") && asked_for.is_empty(), "{code}: {why}");
     let intent = json!({"seen_by": "rules", "forecast": {"predictions": [{"technique": "T1078"}], "standing_text": "31 of 100"}});
     let (text, asked_for) = asked("threats show 1f3a", vec![(200, "", threat.clone()), (200, "", intent)]);
     assert_eq!(asked_for[1], "GET /api/v1/defense/threats/1f3a9c0e-1/intent [Bearer vk_1]");

@@ -5,6 +5,7 @@ use clap::{Subcommand, ValueEnum};
 use serde_json::{Value, json};
 use vertice_model::{Severity, Timestamp};
 
+use super::Failure;
 use super::client::{Client, segment};
 use super::output::{Format, Out, Table, Tint};
 use super::records::{
@@ -17,7 +18,8 @@ const PATH: &str = "/api/v1/defense/threats";
 #[derive(Debug, Subcommand)]
 pub enum Verb {
     /// List threats; the open ones unless told otherwise
-    #[command(after_help = "Examples:\n  vertice threats list\n  vertice threats list --state all --severity high")]
+    #[command(after_help = "Examples:\n  vertice threats list\n  vertice threats list --sort priority --limit 10\n  \
+                            vertice threats list --state all --severity high")]
     List {
         /// Which: open, quiet (nothing more came), judged, merged (into another), or all
         #[arg(long, value_enum, default_value_t = State::Open)]
@@ -31,6 +33,9 @@ pub enum Verb {
         /// Not before this time, such as 2026-01-02T03:04:05Z
         #[arg(long, value_name = "TIME")]
         since: Option<Timestamp>,
+        /// By when they last changed, the latest first, or by how urgent they are, the most urgent first
+        #[arg(long, value_enum, default_value_t = Sort::Changed)]
+        sort: Sort,
         #[command(flatten)]
         order: Order,
         #[command(flatten)]
@@ -75,6 +80,12 @@ impl State {
     }
 }
 
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum Sort {
+    Changed,
+    Priority,
+}
+
 /// The verdicts of the model, as arguments.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 #[value(rename_all = "snake_case")]
@@ -99,7 +110,11 @@ impl Verdict {
 
 pub fn run(verb: Verb, client: &Client, out: &mut Out) -> Result<()> {
     match verb {
-        Verb::List { state, severity, entity, since, order, paging } => {
+        Verb::List { state, severity, entity, since, sort, order, paging } => {
+            if sort == Sort::Priority && order.oldest_first {
+                let text = "--oldest-first is about when threats changed, and --sort priority is not";
+                return Err(Failure::Usage(text.to_owned()).into());
+            }
             let empty = match state {
                 State::Open => "No open threats. `--state all` shows the closed ones; `vertice demo` plays an attack.",
                 State::Quiet | State::Judged | State::Merged | State::All => {
@@ -111,6 +126,7 @@ pub fn run(verb: Verb, client: &Client, out: &mut Out) -> Result<()> {
                 .only("severity", severity)
                 .only("entity", entity)
                 .only("since", since)
+                .only("sort", (sort == Sort::Priority).then_some("priority"))
                 .ordered(order)
                 .print(client, paging, out)
         }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use vertice_testkit::injections::{Injection, injections, obedient};
 
-use crate::process::Server;
+use crate::process::{KEY, Server, vertice};
 
 /// What is done about each attack, for real: somebody is told.
 const TELL: &str = "name: Tell\nversion: '1'\ndescription: Tells of an attack.\ntrigger: {condition: malware_detected, \
@@ -22,6 +22,8 @@ const TELL: &str = "name: Tell\nversion: '1'\ndescription: Tells of an attack.\n
 pub enum Mood {
     /// It does what attackers tell it, and is careful not to be seen doing so.
     Obeys,
+    /// It says this, whatever it is asked.
+    Says(Value),
     /// It answers when it is let go, which is at the end.
     Hangs(Mutex<mpsc::Receiver<()>>),
 }
@@ -103,6 +105,7 @@ impl Stand {
                 let _ = hangs.lock().map(|hangs| hangs.recv());
                 json!({})
             }
+            Mood::Says(said) => said.clone(),
             Mood::Obeys => {
                 let texts = asked["messages"].as_array().unwrap().iter().filter_map(|m| m["content"].as_str());
                 let data: Vec<&str> = texts.flat_map(str::lines).filter(|l| l.starts_with("E1: ")).collect();
@@ -187,6 +190,115 @@ fn a_model_that_obeys_attackers_suppresses_nothing_and_acts_nowhere() {
     assert_eq!(server.all("/api/v1/defense/suppressions").len(), 0);
     let (asked, told) = (stand.asked.load(Relaxed), stand.told.load(Relaxed));
     println!("{} attacks: {asked} questions, {told} messages, {} runs", attacks.len(), responses.len());
+}
+
+/// What stands in no evidence, one of each kind; and what stands in it, with all that a terminal or a page would obey.
+fn invented() -> Value {
+    let said = |text: &str| json!({"text": text, "cites": ["E1"]});
+    json!({
+        "assessment": "likely_malicious", "attention": "critical",
+        "techniques": ["T1059", "\u{1b}[2JT1003"], "playbooks": ["tell", "\u{1b}[31m<b>none</b>"],
+        "sentences": [
+            said("203.0.100.1 attacks."),
+            said("It called 198.51.100.77."),
+            said("It left d41d8cd98f00b204e9800998ecf8427e."),
+            said("It tried 4711 times."),
+            said("It is T1003.001."),
+            said("\u{1b}[2J\u{1b}[31mThe \u{9b}Kattack\u{1b}[0m <b onclick=x>works</b> \u{202e}**well**\u{7}."),
+            said("\u{1b}[2J<i>10.9.8.7</i> is it\u{9b}K."),
+        ],
+        "false_positive_reason": "\u{1b}c<img src=x> it may be a test \u{1b}[5m",
+    })
+}
+
+#[test]
+fn what_a_model_invents_and_what_a_terminal_obeys_is_shown_nowhere() {
+    let dir = tempfile::tempdir().unwrap();
+    let stand = Stand::start(Mood::Says(invented()));
+    let server = server(dir.path(), &stand, true);
+    let event = json!({"event_id": "i0", "timestamp": "2026-03-01T10:00:00Z", "source": "endpoint", "event_type": "attack",
+        "source_ip": "203.0.100.1", "payload": {"command": "run it"}});
+    assert_eq!(server.post("/api/v1/events", event.to_string().as_bytes()).unwrap().0, 202);
+    let answered = || server.all("/api/v1/defense/consultations").into_iter().find(|c| c["state"]["is"] != "asked");
+    until("it is asked about and answered", || answered().is_some());
+    let consultation = answered().unwrap();
+    let opinion = &consultation["opinion"];
+    let texts: Vec<&Value> = opinion["sentences"].as_array().unwrap().iter().map(|s| &s["text"]).collect();
+    assert_eq!(texts, ["203.0.100.1 attacks.", "The Kattack ‹b onclick=x›works‹/b› ··well··."], "{consultation}");
+    assert_eq!(opinion["techniques"], json!(["T1059"]), "{consultation}");
+    assert_eq!(opinion["playbooks"], json!(["tell"]), "{consultation}");
+    let left_out = consultation["left_out"].as_array().unwrap();
+    let which: Vec<&Value> = left_out.iter().map(|l| &l["sentence"]).collect();
+    assert_eq!(which, [2, 3, 4, 5, 7], "{consultation}");
+    let named = ["198.51.100.77", "d41d8cd98f00b204e9800998ecf8427e", "4711", "t1003.001", "10.9.8.7"];
+    for (left_out, named) in left_out.iter().zip(named) {
+        let why = left_out["why"].as_str().unwrap();
+        assert!(why.ends_with("is not in the evidence it cites") && why.contains(named), "{why}");
+    }
+    assert!(server.text("/metrics").contains("vertice_sentinel_sentences_refused_total 5\n"));
+
+    // Everywhere that it can be read, by a program or by a person.
+    let threat = consultation["threat_id"].as_str().unwrap();
+    let shown = |arguments: &[&str]| {
+        let mut command = vertice();
+        let output = command.args(["--url", &server.url]).args(arguments).env("VERTICE_API_KEY", KEY).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let explained = shown(&["explain", threat]);
+    for wanted in [
+        "203.0.100.1 attacks.  [log position",
+        "5 of its sentences are left out, for what is said is not in the evidence that is cited",
+        "sentence 2: \"198.51.100.77\" is not in the evidence it cites",
+    ] {
+        assert!(explained.contains(wanted), "{wanted:?} is not in {explained}");
+    }
+    let id = consultation["consultation_id"].as_str().unwrap();
+    let sentences = ["It called", "It left", "It tried", "It is T", "is it"];
+    for said in [
+        explained,
+        shown(&["explain", threat, "-o", "json"]),
+        shown(&["consultations", "show", id]),
+        shown(&["consultations", "list", "-o", "ndjson"]),
+        shown(&["threats", "show", threat]),
+        server.text(&format!("/api/v1/defense/threats/{threat}/explain")),
+        server.text(&format!("/api/v1/defense/threats/{threat}")),
+        server.text("/api/v1/defense/consultations"),
+    ] {
+        assert!(!said.chars().any(|c| c.is_control() && c != '\n'), "{said:?}");
+        for obeyed in ["u001b", "u009b", "u0007", "202e", "\u{202e}", "<b", "<i", "**", "[2J", "none"] {
+            assert!(!said.to_lowercase().contains(&obeyed.to_lowercase()), "{obeyed} is in {said}");
+        }
+        assert!(!sentences.iter().any(|sentence| said.contains(sentence)), "{said}");
+    }
+}
+
+#[test]
+fn an_answer_of_which_nothing_stands_is_explained_as_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut said = invented();
+    said["sentences"].as_array_mut().unwrap().retain(|s| s["text"] == "It called 198.51.100.77.");
+    said["false_positive_reason"] = json!("10.9.8.7 is our scanner.");
+    let stand = Stand::start(Mood::Says(said));
+    let server = server(dir.path(), &stand, true);
+    let line = injections()[0].line(0);
+    assert_eq!(server.post("/api/v1/events", line.as_bytes()).unwrap().0, 202);
+    let refused = || server.all("/api/v1/defense/consultations").into_iter().find(|c| c["state"]["is"] == "refused");
+    until("it is asked about and refused", || refused().is_some());
+    let consultation = refused().unwrap();
+    assert_eq!(consultation["opinion"], Value::Null);
+    let threat = server.get(&format!("/api/v1/defense/threats/{}", consultation["threat_id"].as_str().unwrap()));
+    assert_eq!((&threat["attention"], threat.get("suggested")), (&json!("high"), None), "nothing of it is taken");
+    let mut command = vertice();
+    command.args(["--url", &server.url, "explain", threat["threat_id"].as_str().unwrap()]).env("VERTICE_API_KEY", KEY);
+    let explained = String::from_utf8(command.output().unwrap().stdout).unwrap();
+    for wanted in [
+        "answer of stand-in  refused: none of its sentences keeps to the evidence",
+        "1 of its sentences is left out",
+        "its reason to be false is left out: \"10.9.8.7\"",
+    ] {
+        assert!(explained.contains(wanted), "{wanted:?} is not in {explained}");
+    }
 }
 
 /// How long it takes until each of some attacks is seen in the API, in milliseconds, sorted.

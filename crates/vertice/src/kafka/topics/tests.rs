@@ -131,7 +131,7 @@ fn sample_run(state: RunState) -> Run {
 fn stored(kind: RecordKind, key: &str, record: &impl Serialize) -> StoredRecord {
     let json = serde_json::to_string(record).unwrap();
     let effect = EffectId { position: Position(4), index: 1 };
-    StoredRecord { effect, kind, key: key.to_owned(), json, shard: 0 }
+    StoredRecord { effect, kind, key: key.to_owned(), json, shard: 0, rank: None }
 }
 
 fn told(record: &StoredRecord) -> Option<(Message, Value)> {
