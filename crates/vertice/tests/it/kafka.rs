@@ -2,6 +2,8 @@
 
 mod disk;
 mod lag;
+mod pressure;
+mod watched;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
