@@ -6,11 +6,11 @@ use super::*;
 use crate::process::vertice;
 
 /// What the doctor says of PostgreSQL, given its address: how well it is, and in which words.
-fn told(dir: &Path, url: &str, ca_file: Option<&Path>) -> (String, String) {
+fn told(dir: &Path, n: usize, url: &str, ca_file: Option<&Path>) -> (String, String) {
     let ca = ca_file.map_or_else(String::new, |path| format!("ca_file = {path:?}\n"));
     // Many instances need both; which broker it is does not matter here, and nobody answers there.
     let text = format!("[stream.kafka]\nbrokers = [\"127.0.0.1:9\"]\n[store.postgres]\nurl = {url:?}\n{ca}");
-    let config = written(dir.join("doctor.toml"), &text);
+    let config = written(dir.join(format!("doctor-{n}.toml")), &text);
     let mut command = vertice();
     command.args(["doctor", "-o", "ndjson", "--config"]).arg(config).env("VERTICE_DATA_DIR", dir.join("data"));
     let done = command.output().unwrap();
@@ -43,7 +43,7 @@ fn the_doctor_says_whether_postgresql_lets_us_in_and_is_who_it_should_be() {
     let (right, wrong) = (PASSWORD, "wrong-horse");
     // By another name than its certificate has; it is reached all the same.
     let by_name = of(right, "localhost", port, full);
-    for (url, ca, level, words) in [
+    let cases = [
         (of(right, here, port, ""), None, "ok", "is of version"),
         (of(wrong, here, port, ""), None, "fail", "password authentication failed"),
         (of(right, here, nobody, ""), None, "fail", "check the host, the port"),
@@ -58,9 +58,16 @@ fn the_doctor_says_whether_postgresql_lets_us_in_and_is_who_it_should_be() {
         (by_name, Some(&own), "fail", "performing TLS handshake"),
         (of(right, here, port, full), Some(&dir.path().join("no-such.pem")), "fail", "no-such.pem can not be used"),
         (of(right, here, port, ""), Some(&own), "fail", "nothing is encrypted"),
-    ] {
-        let (is, what) = told(dir.path(), &url, ca.map(PathBuf::as_path));
-        assert!(is == level && what.contains(words), "{url} with {ca:?}: {is}: {what}");
-        assert!(!what.contains("horse"), "{what}");
-    }
+    ];
+    // At once, for each waits some seconds for a broker that there is not.
+    std::thread::scope(|scope| {
+        for (n, (url, ca, level, words)) in cases.iter().enumerate() {
+            let dir = dir.path();
+            scope.spawn(move || {
+                let (is, what) = told(dir, n, url, ca.map(PathBuf::as_path));
+                assert!(is == *level && what.contains(words), "{url} with {ca:?}: {is}: {what}");
+                assert!(!what.contains("horse"), "{what}");
+            });
+        }
+    });
 }
