@@ -75,6 +75,32 @@ fn an_instance_beyond_the_shards_takes_decisions_and_takes_over() {
     assert_eq!(idle.stop(), Some(0));
 }
 
+#[test]
+fn a_new_database_judges_what_the_topic_of_hits_has() {
+    if let Some(missing) = missing() {
+        return println!("{missing}");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let Some(postgres) = Postgres::start(dir.path(), "a new database") else { return };
+    let events = format!("m{}-new-events", std::process::id());
+    let old = Site::new(dir.path(), &postgres, "old", &events, "[sources]\nlocal = false\n");
+    let server = old.start(0);
+    let ids = from_all_over(&old, &old.publisher(), "mallory", 0);
+    settled(&old, std::slice::from_ref(&server));
+    let before = detections(&server);
+    assert_eq!(found(&server, "Mallory").len(), ids.len());
+    assert_eq!(server.stop(), Some(0));
+    // Hits and marks are all there when its shards are taken for the first time.
+    let hits = |name: &str| format!("m{}-{name}-hits", std::process::id());
+    let new = Site::new(dir.path(), &postgres, "new", &events, "[sources]\nlocal = false\n");
+    let new = new.with(&hits("new"), &hits("old"));
+    let server = new.start(0);
+    settled(&new, std::slice::from_ref(&server));
+    assert_eq!(server.get("/api/v1/deadletter")["items"], json!([]));
+    assert_eq!(detections(&server).into_keys().collect::<Vec<_>>(), before.into_keys().collect::<Vec<_>>());
+    assert_eq!(server.stop(), Some(0));
+}
+
 /// A rule that finds failed logins of one user.
 fn finds(user: &str, number: usize) -> String {
     RULE.replace("mallory", user).replace("00aa", &format!("00b{number}")).replace("Mallory", user)
