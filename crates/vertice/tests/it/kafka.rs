@@ -1,6 +1,8 @@
 //! Kafka beside the embedded store, against a real broker: events in, detections out, whatever is killed.
 
 mod disk;
+#[cfg(feature = "kafka-tls")]
+mod guarded;
 mod lag;
 mod pressure;
 mod watched;
