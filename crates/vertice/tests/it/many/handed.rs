@@ -148,7 +148,7 @@ fn content_changes_in_all_shards_and_a_broker_that_dies_is_waited_for() {
 
     // A rule comes, to both. What came before is not looked at again.
     from_all_over(&site, &publisher, "trudy", 0);
-    settled(&site, &servers);
+    settled_with(0, &site, &servers);
     written(dir.path().join("content/rules/trudy.yml"), &finds("trudy", 1));
     for server in &servers {
         let reloaded = vertice().args(["rules", "reload", "--url", &server.url, "--key", KEY]).output().unwrap();
@@ -161,7 +161,7 @@ fn content_changes_in_all_shards_and_a_broker_that_dies_is_waited_for() {
     until("every shard finds by it", || {
         round += 1;
         let ids = from_all_over(&site, &publisher, "trudy", round);
-        settled(&site, &servers);
+        settled_with(0, &site, &servers);
         let found = found(&servers[1], "trudy");
         ids.iter().all(|id| found.contains_key(id))
     });
