@@ -18,7 +18,7 @@ use vertice_testkit::{Random, long};
 use crate::capture::processes;
 use crate::program::ends_within;
 use crate::rig::{LONG, NOW, Rig, apply, block, rule, undo};
-use crate::{Responder, Settings, held};
+use crate::{Begun, Responder, Settings, held};
 
 const CHILD: &str = "VERTICE_TEST_CHILD";
 
@@ -27,7 +27,7 @@ const CHILD: &str = "VERTICE_TEST_CHILD";
 fn the_process_that_is_killed() {
     let Ok(given) = std::env::var(CHILD) else { return };
     let (settings, dir, order): (Settings, PathBuf, Order) = serde_json::from_str(&given).unwrap();
-    let receipt = Responder::open(settings, &dir).unwrap().carry(&order, false, &Policy::default(), NOW);
+    let receipt = Responder::open(settings, &dir).unwrap().carry(&order, Begun::No, &Policy::default(), NOW);
     assert_eq!(receipt.outcome, Outcome::Done);
 }
 

@@ -98,6 +98,19 @@ pub(crate) struct Hand<'a> {
     pub(crate) keep: &'a Keep,
     /// The time, for leases: read once when the order was taken up.
     pub(crate) now: Timestamp,
+    /// Whether another process may have been at it whose files are not ours.
+    pub(crate) elsewhere: bool,
+}
+
+/// Whether an order was taken up before, by a process that may have died half-way.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Begun {
+    /// It was not.
+    No,
+    /// By one that kept what it knew where we keep it.
+    Here,
+    /// Perhaps by one that kept what it knew elsewhere: that nothing is known here does not say that nothing was sent.
+    Elsewhere,
 }
 
 impl Hand<'_> {
@@ -135,16 +148,16 @@ impl Responder {
 
     /// Carries an order out. Blocks until it is done or its time is over.
     ///
-    /// `begun` says that it was taken up before, by a process that may have died half-way; `policy` is the one in
-    /// force now, which may forbid what was allowed when the order was given.
+    /// `policy` is the one in force now, which may forbid what was allowed when the order was given.
     #[must_use]
-    pub fn carry_out(&self, order: Approved<Order>, begun: bool, policy: &Policy, now: Timestamp) -> Receipt {
+    pub fn carry_out(&self, order: Approved<Order>, begun: Begun, policy: &Policy, now: Timestamp) -> Receipt {
         self.carry(&order.into_inner(), begun, policy, now)
     }
 
-    fn carry(&self, order: &Order, begun: bool, policy: &Policy, now: Timestamp) -> Receipt {
-        let hand = Hand { order, settings: &self.settings, keep: &self.keep, now };
-        let (outcome, seen) = match self.done(&hand, begun, policy) {
+    fn carry(&self, order: &Order, begun: Begun, policy: &Policy, now: Timestamp) -> Receipt {
+        let elsewhere = begun == Begun::Elsewhere;
+        let hand = Hand { order, settings: &self.settings, keep: &self.keep, now, elsewhere };
+        let (outcome, seen) = match self.done(&hand, begun != Begun::No, policy) {
             Ok((outcome, seen)) => (outcome, Some(seen)),
             Err(failure) => (failure.outcome(), None),
         };
@@ -158,7 +171,7 @@ impl Responder {
     /// # Errors
     /// When it can not be looked at.
     pub fn observe(&self, order: &Order, now: Timestamp) -> Result<Seen, Failure> {
-        observe(&Hand { order, settings: &self.settings, keep: &self.keep, now })
+        observe(&Hand { order, settings: &self.settings, keep: &self.keep, now, elsewhere: false })
     }
 
     fn done(&self, hand: &Hand<'_>, begun: bool, policy: &Policy) -> Result<(Outcome, Seen), Failure> {

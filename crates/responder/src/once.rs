@@ -3,7 +3,8 @@
 //! Neither a message nor a request nor a command can be observed afterwards, so what is known of each order lies in
 //! a small file of its own: `sending`, on the disk before the first byte goes out, and then what the other side
 //! answered. A kill in between leaves `sending`, and then nobody can tell: the order is not carried out again,
-//! unless the other side takes a repeat for the same thing.
+//! unless the other side takes a repeat for the same thing. Where another instance may have been at it, whose files
+//! are on its own machine, having no file says as little.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -57,12 +58,15 @@ pub(crate) fn send(
 
 const UNKNOWABLE: &str = "it was being sent when it was interrupted, and whether it arrived can not be told";
 
+const ELSEWHERE: &str = "another instance was at it when it lost the shard, and whether it was sent can not be told";
+
 /// How the world stands with an order, from what is known of it. Of one to undo, what is looked for is what it is to
 /// take back.
 pub(crate) fn seen(hand: &Hand<'_>, repeatable: bool, criterion: &'static str) -> Result<Seen, Failure> {
     let (keep, name) = place(hand)?;
     let is_undo = hand.order.task == Task::Undo;
     let (done, note) = match known(&keep, &name) {
+        Ok(None) if hand.elsewhere && !repeatable => (None, ELSEWHERE.to_owned()),
         Ok(None) => (Some(false), "nothing was sent".to_owned()),
         Ok(Some(Came::Sending)) if repeatable => (Some(false), UNKNOWABLE.to_owned()),
         Ok(Some(Came::Sending)) => (None, UNKNOWABLE.to_owned()),

@@ -10,7 +10,8 @@ use vertice_model::{
 };
 use vertice_testkit::net::{Namespace, Star, missing};
 
-use crate::{Responder, Settings, capture};
+use crate::testing::taken_up;
+use crate::{Begun, Responder, Settings, capture};
 
 /// Long enough for whatever is to come; nothing waits this long where all is well.
 pub(crate) const LONG: Duration = Duration::from_secs(10);
@@ -69,12 +70,12 @@ impl Rig {
     }
 
     pub(crate) fn carry_at(&self, order: &Order, begun: bool, now: Timestamp) -> Receipt {
-        self.star.router.run(|| self.responder.carry(order, begun, &self.policy, now))
+        self.star.router.run(|| self.responder.carry(order, taken_up(begun), &self.policy, now))
     }
 
     /// On a host of its own choice.
     pub(crate) fn carry_on(&self, host: &Namespace, order: &Order) -> Receipt {
-        host.run(|| self.responder.carry(order, false, &self.policy, NOW))
+        host.run(|| self.responder.carry(order, Begun::No, &self.policy, NOW))
     }
 
     /// Carries an order out that must come about, with all criteria met.

@@ -15,6 +15,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use vertice_engine::decide::Policy;
 use vertice_model::{Action, Order, OrderId, Outcome, Receipt, RunId, Task, ThreatId, Timestamp};
 
+use crate::testing::taken_up;
 use crate::{Responder, Settings};
 
 /// The time of every order.
@@ -42,7 +43,7 @@ pub(crate) fn order(unique: &str, task: Task, action: Action) -> Order {
 
 /// Carries an order out, with what is kept in `dir`.
 pub(crate) fn carry(settings: &Settings, dir: &Path, order: &Order, begun: bool) -> Receipt {
-    Responder::open(settings.clone(), dir).unwrap().carry(order, begun, &Policy::default(), now())
+    Responder::open(settings.clone(), dir).unwrap().carry(order, taken_up(begun), &Policy::default(), now())
 }
 
 /// The reason of a receipt that is not done, behind a word for its kind.

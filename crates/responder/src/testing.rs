@@ -12,7 +12,7 @@ use vertice_testkit::Random;
 
 use crate::machine::Machine;
 use crate::steps::die_after;
-use crate::{Hand, Keep, Responder, Settings};
+use crate::{Begun, Hand, Keep, Responder, Settings};
 
 /// A responder with a data directory of its own.
 pub(crate) struct World {
@@ -32,6 +32,11 @@ struct Part {
 
 const PART: &str = "VERTICE_TEST_PART";
 
+/// Taken up before by a process of this machine, or not.
+pub(crate) const fn taken_up(begun: bool) -> Begun {
+    if begun { Begun::Here } else { Begun::No }
+}
+
 impl World {
     pub(crate) fn new() -> World {
         // In the folder itself and not through a link to it, for nothing is moved through links.
@@ -50,7 +55,7 @@ impl World {
 
     pub(crate) fn carry(&self, order: &Order, begun: bool) -> Receipt {
         let responder = Responder::open(self.settings.clone(), &self.path("keep")).unwrap();
-        responder.carry(order, begun, &Policy::default(), now())
+        responder.carry(order, taken_up(begun), &Policy::default(), now())
     }
 
     pub(crate) fn apply(&self, action: Action) -> Receipt {
@@ -63,7 +68,7 @@ impl World {
 
     /// One verb's function, without the guard, which keeps loopback addresses out.
     pub(crate) fn hand<T>(&self, order: &Order, run: impl FnOnce(&Hand<'_>) -> T) -> T {
-        run(&Hand { order, settings: &self.settings, keep: &self.keep(), now: now() })
+        run(&Hand { order, settings: &self.settings, keep: &self.keep(), now: now(), elsewhere: false })
     }
 
     /// Carries an order out in a process that is killed at a place between two steps. False if it came to its end.
@@ -155,7 +160,7 @@ fn a_part_is_killed_where_it_is_told() {
         let part: Part = serde_json::from_str(&text).unwrap();
         die_after(part.steps);
         let responder = Responder::open(part.settings, &part.dir).unwrap();
-        let receipt = responder.carry(&part.order, part.begun, &Policy::default(), now());
+        let receipt = responder.carry(&part.order, taken_up(part.begun), &Policy::default(), now());
         println!("{receipt:?}");
         return;
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
 use vertice_engine::{Input, Stamp};
-use vertice_model::{EffectId, Position, RawEvent, Timestamp};
+use vertice_model::{EffectId, OrderId, Position, RawEvent, Timestamp};
 
 use crate::error::{Damage, FindError, ReadError};
 use crate::store::{Form, Store};
@@ -40,6 +40,7 @@ pub(crate) trait Reads: Send + Sync {
     fn find(&self, kind: RecordKind, prefix: &str) -> Result<StoredRecord, FindError>;
     fn latest(&self) -> Result<Option<EffectId>, ReadError>;
     fn cursor(&self, source: &str) -> Result<Option<Vec<u8>>, ReadError>;
+    fn is_claimed(&self, order: &str) -> Result<bool, ReadError>;
     fn remembered(&self, key: &[u8; 32], now: Timestamp) -> Result<Option<Remembered>, ReadError>;
     fn api_keys(&self) -> Result<Vec<ApiKey>, ReadError>;
     fn meta(&self, key: &str) -> Result<Option<String>, ReadError>;
@@ -183,6 +184,14 @@ impl Store {
     /// When it is damaged.
     pub fn cursor(&self, source: &str) -> Result<Option<Vec<u8>>, ReadError> {
         self.0.reads.cursor(source)
+    }
+
+    /// Whether an order was claimed, by whoever had the shard then. Never in a data directory, which has one owner.
+    ///
+    /// # Errors
+    /// When the database can not be read.
+    pub fn is_claimed(&self, order: OrderId) -> Result<bool, ReadError> {
+        self.0.reads.is_claimed(&order.to_string())
     }
 
     /// What was answered under an idempotency key in the last 24 hours.

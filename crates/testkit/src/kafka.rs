@@ -143,6 +143,7 @@ struct Ports {
     plain: u16,
     sasl: u16,
     tls: u16,
+    guarded: u16,
     controller: u16,
 }
 
@@ -158,7 +159,13 @@ impl Cluster {
         remove_left_behind(&all);
         let folder = all.join(format!("{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)));
         let ports: Vec<Ports> = (0..nodes)
-            .map(|_| Ports { plain: free_port(), sasl: free_port(), tls: free_port(), controller: free_port() })
+            .map(|_| Ports {
+                plain: free_port(),
+                sasl: free_port(),
+                tls: free_port(),
+                guarded: free_port(),
+                controller: free_port(),
+            })
             .collect();
         let memory = if nodes == 1 { "-Xmx512m" } else { "-Xmx384m" };
         let nodes: Vec<Node> = (1..=nodes)
@@ -197,6 +204,12 @@ impl Cluster {
     #[must_use]
     pub fn brokers_with_tls(&self) -> String {
         self.listed(|ports| ports.tls)
+    }
+
+    /// Where its brokers listen by TLS, for those with a password.
+    #[must_use]
+    pub fn brokers_guarded(&self) -> String {
+        self.listed(|ports| ports.guarded)
     }
 
     /// The certificate of its brokers, which is its own authority, PEM.
@@ -300,7 +313,7 @@ impl Node {
     }
 
     fn properties(&self, all: &[Ports]) -> String {
-        let Ports { plain, sasl, tls, controller } = self.ports;
+        let Ports { plain, sasl, tls, guarded, controller } = self.ports;
         let voters: Vec<String> =
             (1..).zip(all).map(|(id, ports)| format!("{id}@127.0.0.1:{}", ports.controller)).collect();
         let replicas = all.len();
@@ -309,8 +322,9 @@ impl Node {
             "process.roles=broker,controller\nnode.id={}\ncontroller.quorum.voters={}\n\
              controller.listener.names=CONTROLLER\ninter.broker.listener.name=PLAINTEXT\n\
              listeners=PLAINTEXT://127.0.0.1:{plain},SASL://127.0.0.1:{sasl},TLS://127.0.0.1:{tls},\
-             CONTROLLER://127.0.0.1:{controller}\n\
-             listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL:SASL_PLAINTEXT,TLS:SSL,CONTROLLER:PLAINTEXT\n\
+             GUARDED://127.0.0.1:{guarded},CONTROLLER://127.0.0.1:{controller}\n\
+             listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL:SASL_PLAINTEXT,TLS:SSL,\
+             GUARDED:SASL_SSL,CONTROLLER:PLAINTEXT\n\
              ssl.keystore.type=PEM\nssl.keystore.location={}\nlog.dirs={}\n",
             self.id,
             voters.join(","),
@@ -318,12 +332,15 @@ impl Node {
             self.folder.join("data").display(),
         );
         let jaas = "org.apache.kafka.common.security";
-        let _ = write!(
-            text,
-            "sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256\n\
-             listener.name.sasl.plain.sasl.jaas.config={jaas}.plain.PlainLoginModule required user_{USER}=\"{PASSWORD}\";\n\
-             listener.name.sasl.scram-sha-256.sasl.jaas.config={jaas}.scram.ScramLoginModule required;\n"
-        );
+        text += "sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256\n";
+        for listener in ["sasl", "guarded"] {
+            let _ = write!(
+                text,
+                "listener.name.{listener}.plain.sasl.jaas.config={jaas}.plain.PlainLoginModule required \
+                 user_{USER}=\"{PASSWORD}\";\n\
+                 listener.name.{listener}.scram-sha-256.sasl.jaas.config={jaas}.scram.ScramLoginModule required;\n"
+            );
+        }
         // Three nodes fail over within a second or two, so that a test need not wait for the defaults.
         let _ = write!(
             text,
@@ -429,7 +446,7 @@ fn asks_for_versions(port: u16) -> io::Result<()> {
 
 /// A port that is free, and that the system does not give to outgoing connections, so that a node that is killed gets
 /// it again.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let first = (std::process::id() % 400) as u16 * 25;
     for _ in 0..10_000 {

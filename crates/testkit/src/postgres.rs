@@ -8,14 +8,23 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
+/// The password of the user `vertice`, by TCP.
+pub const PASSWORD: &str = "right-horse";
+
 /// A running server.
 #[derive(Debug)]
 pub struct Postgres {
     programs: PathBuf,
     dir: PathBuf,
     port: u16,
+    /// What it is told beside the usual.
+    further: Vec<String>,
     child: Option<Child>,
 }
+
+/// A session that holds what it was given until it is dropped, which takes back what it did.
+#[derive(Debug)]
+pub struct Holding(Child);
 
 /// Where Debian has the programs of the latest version; `None` where there are none, which is said. With `CI=true` that is
 /// a failure: a test that is left out there is left out for good.
@@ -44,6 +53,35 @@ impl Postgres {
     /// When it is there and can not be started.
     #[must_use]
     pub fn start(dir: &Path, left_out: &str) -> Option<Postgres> {
+        let mut server = Postgres::prepare(dir, left_out)?;
+        server.begin();
+        Some(server)
+    }
+
+    /// As [`Postgres::start`]; on 127.0.0.1 it is also there for whoever has [`PASSWORD`], in the clear and by TLS, with
+    /// a certificate of an [`Postgres::authority`] of its own; for the database `sealed` only by TLS.
+    ///
+    /// # Panics
+    /// When it is there and can not be started.
+    #[must_use]
+    pub fn start_guarded(dir: &Path, left_out: &str) -> Option<Postgres> {
+        let mut server = Postgres::prepare(dir, left_out)?;
+        server.port = crate::kafka::free_port();
+        let (certificate, key) = server.certify();
+        let guard = "local all all trust\nhostnossl sealed all all reject\nhost all all 127.0.0.1/32 scram-sha-256\n";
+        put(&server.dir.join("data/pg_hba.conf"), guard);
+        server.further = vec![
+            "listen_addresses=127.0.0.1".to_owned(),
+            "ssl=on".to_owned(),
+            format!("ssl_cert_file={}", certificate.display()),
+            format!("ssl_key_file={}", key.display()),
+        ];
+        server.begin();
+        let _nothing = server.sql("postgres", &format!("ALTER ROLE vertice PASSWORD '{PASSWORD}'"));
+        Some(server)
+    }
+
+    fn prepare(dir: &Path, left_out: &str) -> Option<Postgres> {
         let programs = programs(left_out)?;
         let dir = dir.join("postgres");
         std::fs::create_dir_all(&dir).expect("a directory");
@@ -52,11 +90,38 @@ impl Postgres {
             own(&dir);
         }
         // A socket's name has no number that could be taken; it only tells servers of one directory apart.
-        let mut server = Postgres { programs, dir, port: 5432, child: None };
+        let server = Postgres { programs, dir, port: 5432, further: vec!["listen_addresses=".to_owned()], child: None };
         let data = server.data();
         server.run("initdb", &["-D", &data, "-U", "vertice", "-A", "trust", "-k", "-E", "UTF8", "--no-locale", "-N"]);
-        server.begin();
         Some(server)
+    }
+
+    /// The certificate, in PEM, of whoever vouches for a guarded server.
+    #[must_use]
+    pub fn authority(&self) -> PathBuf {
+        self.dir.join("authority.pem")
+    }
+
+    /// Makes an authority, and by it a certificate for 127.0.0.1; the certificate and its key.
+    fn certify(&self) -> (PathBuf, PathBuf) {
+        let file = |name: &str| self.dir.join(name);
+        let text = |name: &str| file(name).display().to_string();
+        let fresh = ["-newkey", "rsa:2048", "-nodes"];
+        let (authority, its_key) = (text("authority.pem"), text("authority.key"));
+        let own = ["req", "-x509", "-days", "3650", "-subj", "/CN=authority", "-keyout", &its_key, "-out", &authority];
+        openssl(&[&own[..], &fresh].concat());
+        let (wish, key, names) = (text("wish.pem"), text("server.key"), text("names"));
+        openssl(&[&["req", "-new", "-subj", "/CN=127.0.0.1", "-keyout", &key, "-out", &wish][..], &fresh].concat());
+        put(&file("names"), "subjectAltName=IP:127.0.0.1\nbasicConstraints=CA:FALSE\n");
+        let certificate = text("server.pem");
+        let by = ["-CA", &authority, "-CAkey", &its_key, "-CAcreateserial", "-extfile", &names, "-out", &certificate];
+        openssl(&[&["x509", "-req", "-days", "3650", "-in", &wish][..], &by].concat());
+        if is_root() {
+            give(&file("server.key"));
+        }
+        let mode = Permissions::from_mode(0o600);
+        std::fs::set_permissions(file("server.key"), mode).expect("it is ours");
+        (file("server.pem"), file("server.key"))
     }
 
     fn data(&self) -> String {
@@ -83,7 +148,8 @@ impl Postgres {
         let data = self.data();
         let log = File::options().append(true).create(true).open(self.dir.join("log")).expect("a file");
         let socket = format!("unix_socket_directories={}", self.dir.display());
-        let mut command = self.command("postgres", &["-D", &data, "-c", &socket, "-c", "listen_addresses="]);
+        let mut command = self.command("postgres", &["-D", &data, "-c", &socket]);
+        self.further.iter().for_each(|told| _ = command.args(["-c", told]));
         // What is promised is kept.
         command.args(["-c", "fsync=on", "-c", "max_connections=200", "-p", &self.port.to_string()]);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
@@ -135,6 +201,29 @@ impl Postgres {
         self.run("psql", &args)
     }
 
+    /// Runs SQL in a transaction that stays open: its locks are held until what this gives is dropped.
+    ///
+    /// # Panics
+    /// When it is refused.
+    #[must_use]
+    pub fn hold(&self, database: &str, sql: &str) -> Holding {
+        let (socket, port) = (self.dir.display().to_string(), self.port.to_string());
+        let args = ["-h", &socket, "-p", &port, "-U", "vertice", "-d", database, "-v", "ON_ERROR_STOP=1", "-qAt"];
+        let mut command = self.command("psql", &args);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().expect("psql starts");
+        let mut said = BufReader::new(child.stdout.take().expect("it is piped"));
+        let mut input = child.stdin.as_ref().expect("it is piped");
+        input.write_all(format!("BEGIN;\n{sql};\n\\echo held\n").as_bytes()).expect("it listens");
+        let mut line = String::new();
+        while line.trim() != "held" {
+            line.clear();
+            let length = said.read_line(&mut line).expect("it says something");
+            assert!(length > 0, "{sql} is refused: {}", self.log());
+        }
+        Holding(child)
+    }
+
     fn command(&self, program: &str, args: &[&str]) -> Command {
         let path = self.programs.join(program);
         let mut command;
@@ -170,6 +259,14 @@ impl Drop for Postgres {
     }
 }
 
+impl Drop for Holding {
+    fn drop(&mut self) {
+        // With its end of input it ends, and the server takes its transaction back.
+        drop(self.0.stdin.take());
+        let _ = self.0.wait();
+    }
+}
+
 /// Keeps what a server says, and tells when it takes connections.
 fn keep_log(said: impl Read, mut log: File, ready: &mpsc::Sender<()>) {
     for line in BufReader::new(said).lines().map_while(Result::ok) {
@@ -195,7 +292,21 @@ fn open_up(dir: &Path) {
 }
 
 fn own(dir: &Path) {
-    let done = Command::new("chown").arg("postgres:postgres").arg(dir).status();
-    assert!(done.is_ok_and(|status| status.success()), "{} can not be given to postgres", dir.display());
+    give(dir);
     std::fs::set_permissions(dir, Permissions::from_mode(0o755)).expect("it is ours");
+}
+
+fn give(path: &Path) {
+    let done = Command::new("chown").arg("postgres:postgres").arg(path).status();
+    assert!(done.is_ok_and(|status| status.success()), "{} can not be given to postgres", path.display());
+}
+
+fn openssl(args: &[&str]) {
+    let done = Command::new("openssl").args(args).output().unwrap_or_else(|e| panic!("starting openssl: {e}"));
+    assert!(done.status.success(), "openssl {args:?}: {}", String::from_utf8_lossy(&done.stderr));
+}
+
+fn put(path: &Path, text: &str) {
+    let written = File::create(path).and_then(|mut file| file.write_all(text.as_bytes()));
+    written.unwrap_or_else(|e| panic!("{}: {e}", path.display()));
 }

@@ -1,7 +1,7 @@
 //! What the running binary does with a real topic of Kafka, beside kcat reading the same topic in the same run.
 //!
-//! Run: `cargo xtask bench kafka`, or `cargo bench --profile quick -p vertice --bench kafka -- [throughput|latency]`.
-//! Needs Java, Maven for the first run, and kcat.
+//! Run: `cargo xtask bench kafka`, or `cargo bench --profile quick -p vertice --bench kafka -- [throughput|latency|many]`.
+//! Needs Java, Maven for the first run, and kcat; `many`, where instances share the work, PostgreSQL.
 
 #![expect(clippy::disallowed_methods, reason = "a benchmark measures time")]
 #![expect(clippy::print_stdout, reason = "a benchmark prints what it measured")]
@@ -18,12 +18,15 @@ use std::time::{Duration, Instant};
 
 use vertice_stream::kafka::{Consumer, Next, OutRecord, Patience, Publisher, Settings, Wanted, check};
 use vertice_testkit::kafka::{Cluster, missing};
+use vertice_testkit::postgres::Postgres;
 use vertice_testkit::{Random, known_answers};
 
 /// Size of an event, in bytes.
 const EVENT_BYTES: usize = 1_024;
 /// Events of the topic that is read.
 const EVENTS: u64 = 400_000;
+/// Events of the topic that instances share.
+const SHARED_EVENTS: u64 = 200_000;
 /// Partitions of each topic.
 const PARTITIONS: i32 = 4;
 /// How often each is measured, alternating; the median is printed.
@@ -37,7 +40,7 @@ fn main() {
     let dir = tempfile::tempdir().expect("a directory to write to");
     let cluster = Cluster::start(1);
     let scene = Scene { brokers: cluster.brokers(), dir: dir.path().to_owned() };
-    for (name, part) in [("throughput", throughput as fn(&Scene)), ("latency", latency)] {
+    for (name, part) in [("throughput", throughput as fn(&Scene)), ("latency", latency), ("many", many)] {
         if wanted.is_empty() || wanted.iter().any(|w| w == name) {
             part(&scene);
         }
@@ -62,23 +65,28 @@ impl Scene {
             replication: 1,
             create: true,
         };
-        let wanted = ["events", "detections", "threats", "responses", "deadletter"].map(wanted);
+        let wanted = ["events", "detections", "threats", "responses", "deadletter", "hits"].map(wanted);
         check(&self.settings("topics"), &wanted, Patience::default()).expect("topics are made");
     }
 
     /// A `vertice up` that reads the topics of a name in a group of its own.
     fn start(&self, name: &str, group: &str, rules: Option<&Path>) -> Server {
+        self.start_sharing((name, group), (0, ""), rules)
+    }
+
+    /// As [`Scene::start`], one of several by its number, with further settings.
+    fn start_sharing(&self, (name, group): (&str, &str), (n, further): (usize, &str), rules: Option<&Path>) -> Server {
         let config = self.dir.join(format!("{group}.toml"));
         let text = format!(
-            "[stream.kafka]\nbrokers = [\"{}\"]\ngroup = \"{group}\"\n[stream.kafka.topics]\nevents = \"{name}-events\"\n\
-             detections = \"{name}-detections\"\nthreats = \"{name}-threats\"\nresponses = \"{name}-responses\"\n\
-             deadletter = \"{name}-deadletter\"\n",
+            "{further}[stream.kafka]\nbrokers = [\"{}\"]\ngroup = \"{group}\"\n[stream.kafka.topics]\n\
+             events = \"{name}-events\"\ndetections = \"{name}-detections\"\nthreats = \"{name}-threats\"\n\
+             responses = \"{name}-responses\"\ndeadletter = \"{name}-deadletter\"\nhits = \"{group}-hits\"\n",
             self.brokers
         );
         File::create(&config).and_then(|mut file| file.write_all(text.as_bytes())).expect("a configuration");
         let mut command = Command::new(env!("CARGO_BIN_EXE_vertice"));
         command.args(["up", "--no-local-sources", "--listen", "127.0.0.1:0", "--config"]).arg(config);
-        command.arg("--data").arg(self.dir.join(group)).env("VERTICE_LOG", "error");
+        command.arg("--data").arg(self.dir.join(format!("{group}-{n}"))).env("VERTICE_LOG", "error");
         if let Some(rules) = rules {
             command.arg("--rules").arg(rules);
         }
@@ -96,13 +104,28 @@ struct Server {
 }
 
 impl Server {
+    fn status(&self) -> serde_json::Value {
+        let asked = ureq::get(format!("{}/api/v1/status", self.url)).call();
+        asked.and_then(|mut answer| answer.body_mut().read_json()).expect("it answers")
+    }
+
     /// How far the log reaches, and how far it is judged.
     fn reached(&self) -> (u64, u64) {
-        let status: serde_json::Value = ureq::get(format!("{}/api/v1/status", self.url))
-            .call()
-            .and_then(|mut answer| answer.body_mut().read_json())
-            .expect("it answers");
+        let status = self.status();
         (status["log_end"].as_u64().unwrap_or(0), status["judged_to"].as_u64().unwrap_or(0))
+    }
+
+    /// How many detections there are, of all shards where there are several.
+    fn detections(&self) -> u64 {
+        self.status()["counts"]["detections"].as_u64().unwrap_or(0)
+    }
+
+    /// How many events of Kafka it has screened and handed on.
+    fn screened(&self) -> u64 {
+        let asked = ureq::get(format!("{}/metrics", self.url)).call();
+        let text = asked.and_then(|mut answer| answer.body_mut().read_to_string()).expect("it answers");
+        let of = |line: &str| line.strip_prefix("vertice_events_accepted_total{source=\"kafka\"} ")?.parse().ok();
+        text.lines().find_map(of).unwrap_or(0)
     }
 }
 
@@ -140,6 +163,13 @@ fn event(random: &mut Random) -> String {
     line.truncate(EVENT_BYTES - 2);
     line.push_str("\"}");
     line
+}
+
+/// An event that a shipped rule detects.
+fn malware(id: &str, address: &str) -> String {
+    format!(
+        r#"{{"event_id":"{id}","timestamp":"2026-03-01T10:00:00Z","source":"endpoint","event_type":"malware_detected","source_ip":"{address}"}}"#
+    )
 }
 
 fn record(topic: &str, key: String, value: String) -> OutRecord {
@@ -226,49 +256,128 @@ fn ours(scene: &Scene, group: &str, rules: Option<&Path>) -> (f64, f64) {
 
 /// From the sending of an event to its detection on the topic, at 5,000 events/s.
 fn latency(scene: &Scene) {
-    const RATE: usize = 5_000;
     scene.topics("live");
-    let server = scene.start("live", "latency", None);
+    let _server = scene.start("live", "latency", None);
     pause(Duration::from_secs(5));
+    println!("\nfrom the producer to the detection on the topic, ms, all shipped rules");
+    println!(
+        "{:>9} {:>9} {:>11} {:>8} {:>8} {:>8} {:>8}",
+        "instances", "events/s", "detections", "p50", "p99", "max", "late"
+    );
+    time(scene, "live", 1, 5_000);
+}
+
+/// Measures for 20 s at a rate how long detections of one of a hundredth of a second take.
+fn time(scene: &Scene, name: &str, instances: usize, rate: usize) {
     let stop = AtomicBool::new(false);
     let (sent, heard) = std::thread::scope(|scope| {
-        let hearing = scope.spawn(|| hear(scene, &stop));
+        let hearing = scope.spawn(|| hear(scene, name, &stop));
         pause(Duration::from_secs(3));
-        let sent = drive(scene, RATE);
+        let sent = drive(scene, name, rate);
         pause(Duration::from_secs(3));
         stop.store(true, Ordering::Relaxed);
         (sent, hearing.join().expect("the listener"))
     });
-    drop(server);
     let mut took: Vec<f64> =
         sent.iter().filter_map(|(id, at)| Some(heard.get(id)?.duration_since(*at).as_secs_f64() * 1e3)).collect();
     took.sort_by(f64::total_cmp);
     let at = |share: f64| took.get((took.len().saturating_sub(1) as f64 * share) as usize).copied().unwrap_or(f64::NAN);
     let late = sent.len() - took.len();
-    println!("\nfrom the producer to the detection on the topic, ms, {RATE} events/s for 20 s, all shipped rules");
-    println!("{:>11} {:>8} {:>8} {:>8} {:>8}", "detections", "p50", "p99", "max", "late");
-    println!("{:>11} {:>8.1} {:>8.1} {:>8.1} {late:>8}", took.len(), at(0.5), at(0.99), at(1.0));
+    println!(
+        "{instances:>9} {rate:>9} {:>11} {:>8.1} {:>8.1} {:>8.1} {late:>8}",
+        took.len(),
+        at(0.5),
+        at(0.99),
+        at(1.0)
+    );
+}
+
+/// One instance and three that share the work over PostgreSQL: how fast they judge a topic that is full, of which each
+/// hundredth event is detected, and how long detections take at a rate that leaves them time.
+fn many(scene: &Scene) {
+    let Some(postgres) = Postgres::start(&scene.dir, "instances that share the work") else { return };
+    scene.topics("shared");
+    let (publisher, mut random) = (Publisher::open(&scene.settings("fill")).expect("a producer"), Random(3));
+    for share in 0..SHARED_EVENTS / 1_000 {
+        let one = |n: u64| match n % 100 {
+            0 => {
+                let address = format!("10.0.{}.{}", share % 250, n / 100);
+                let line = malware(&format!("full-{share}-{n}"), &address);
+                record("shared-events", address, line)
+            }
+            _ => record("shared-events", format!("ws{}", random.below(500)), event(&mut random)),
+        };
+        publisher.send_blocking((0..1_000).map(one).collect()).expect("it is delivered");
+    }
+    println!("\n{SHARED_EVENTS} events of {EVENT_BYTES} B, one in 100 detected, {PARTITIONS} partitions and shards");
+    println!("{:>9} {:>14} {:>14}", "instances", "screened/s", "judged/s");
+    for count in [1, 3] {
+        let group = format!("full{count}");
+        let (screened, judged) = rates(&sharing(scene, &postgres, ("shared", &group), count));
+        println!("{count:>9} {screened:>14.0} {judged:>14.0}");
+    }
+    println!("\nfrom the producer to the detection on the topic, ms, all shipped rules");
+    println!(
+        "{:>9} {:>9} {:>11} {:>8} {:>8} {:>8} {:>8}",
+        "instances", "events/s", "detections", "p50", "p99", "max", "late"
+    );
+    for count in [1, 3] {
+        let name = format!("live{count}");
+        let _servers = sharing(scene, &postgres, (&name, &name), count);
+        pause(Duration::from_secs(10));
+        time(scene, &name, count, 1_000);
+    }
+}
+
+/// Instances with a database and a topic of hits of their own.
+fn sharing(scene: &Scene, postgres: &Postgres, (name, group): (&str, &str), count: usize) -> Vec<Server> {
+    postgres.database(group);
+    scene.topics(group);
+    let further = format!(
+        "[store.postgres]\nhost = {:?}\nport = {}\ndb = {group:?}\naudit_dir = {:?}\n",
+        postgres.socket(),
+        postgres.port(),
+        scene.dir.join(format!("{group}-key"))
+    );
+    (0..count).map(|n| scene.start_sharing((name, group), (n, &further), None)).collect()
+}
+
+/// From the first event that was screened by any of them: until all are, and until all that matched are detected.
+fn rates(servers: &[Server]) -> (f64, f64) {
+    let screened = || servers.iter().map(Server::screened).sum::<u64>();
+    let mut begun = None;
+    let mut all = None;
+    loop {
+        let now = screened();
+        if now > 0 && begun.is_none() {
+            begun = Some((Instant::now(), now));
+        }
+        let rate = |(since, first): (Instant, u64)| (SHARED_EVENTS - first) as f64 / since.elapsed().as_secs_f64();
+        if now >= SHARED_EVENTS && all.is_none() {
+            all = begun.map(rate);
+        }
+        let detected = all.is_some() && servers[0].detections() >= SHARED_EVENTS / 100;
+        if let Some((screened, judged)) = all.zip(begun.filter(|_| detected).map(rate)) {
+            return (screened, judged);
+        }
+        pause(Duration::from_millis(5));
+    }
 }
 
 /// Sends for 20 s, a batch each 10 ms, one event of each to be detected. When each was handed to the producer.
-fn drive(scene: &Scene, rate: usize) -> BTreeMap<String, Instant> {
+fn drive(scene: &Scene, name: &str, rate: usize) -> BTreeMap<String, Instant> {
     let publisher = Publisher::open(&scene.settings("drive")).expect("a producer");
-    let malware = |id: &str| {
-        format!(
-            r#"{{"event_id":"{id}","timestamp":"2026-03-01T10:00:00Z","source":"endpoint","event_type":"malware_detected","source_ip":"203.0.113.7"}}"#
-        )
-    };
+    let (topic, address) = (format!("{name}-events"), "203.0.113.7");
     // One goes the whole way before, so that no producer's first connection is measured.
-    let first = record("live-events", "203.0.113.7".to_owned(), malware("first"));
+    let first = record(&topic, address.to_owned(), malware("first", address));
     publisher.send_blocking(vec![first]).expect("the broker takes it");
     pause(Duration::from_secs(2));
     let (mut random, mut sent, start) = (Random(2), BTreeMap::new(), Instant::now());
     for n in 0..2_000_u32 {
         let id = format!("lat-{n}");
-        let mut batch: Vec<OutRecord> = (1..rate / 100)
-            .map(|_| record("live-events", format!("ws{}", random.below(500)), event(&mut random)))
-            .collect();
-        batch.push(record("live-events", "203.0.113.7".to_owned(), malware(&id)));
+        let mut batch: Vec<OutRecord> =
+            (1..rate / 100).map(|_| record(&topic, format!("ws{}", random.below(500)), event(&mut random))).collect();
+        batch.push(record(&topic, address.to_owned(), malware(&id, address)));
         let due = start + Duration::from_millis(10) * n;
         pause(due.saturating_duration_since(Instant::now()));
         sent.insert(id, Instant::now());
@@ -279,8 +388,9 @@ fn drive(scene: &Scene, rate: usize) -> BTreeMap<String, Instant> {
 }
 
 /// Reads the topic of detections. When each was first there, by event id.
-fn hear(scene: &Scene, stop: &AtomicBool) -> BTreeMap<String, Instant> {
-    let mut consumer = Consumer::open(&scene.settings("hear"), &["live-detections"]).expect("a consumer");
+fn hear(scene: &Scene, name: &str, stop: &AtomicBool) -> BTreeMap<String, Instant> {
+    let topic = format!("{name}-detections");
+    let mut consumer = Consumer::open(&scene.settings("hear"), &[&topic]).expect("a consumer");
     let mut heard = BTreeMap::new();
     while !stop.load(Ordering::Relaxed) {
         let Next::Records(batch) = consumer.next(Duration::from_millis(20)).expect("it is a member") else { continue };

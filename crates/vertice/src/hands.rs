@@ -16,7 +16,7 @@ use vertice_api::Metrics;
 use vertice_engine::decide::Approved;
 use vertice_engine::{Content, Effect, EffectKind, Engine, Input};
 use vertice_model::{Action, Order, OrderId, Outcome, RunId, Task};
-use vertice_responder::Responder;
+use vertice_responder::{Begun, Responder};
 use vertice_store::{Store, SubmitError};
 
 use crate::clock::Clock;
@@ -277,6 +277,7 @@ pub fn carry_out(
     if !begun && !append(store, Input::Begun { order: order_id }) {
         return None;
     }
+    let begun = if begun { taken_up(store, order_id) } else { Begun::No };
     // Right before anything is touched: whoever was superseded since learns it here.
     let token = claim(store, order_id)?;
     if !fence.lets(store.shard(), token) {
@@ -289,6 +290,19 @@ pub fn carry_out(
     tracing::info!(order = %order_id, action = what, outcome = ?receipt.outcome, note = receipt.note, "an order ended");
     let outcome = receipt.outcome.clone();
     append(store, Input::Receipt(receipt)).then_some(Carried { outcome, took })
+}
+
+/// Who took an order up before. One that nobody claimed was not touched by anybody; of one that was claimed, only its
+/// claimant's own files say more.
+fn taken_up(store: &Store, order: OrderId) -> Begun {
+    match store.is_claimed(order) {
+        Ok(false) => Begun::Here,
+        Ok(true) => Begun::Elsewhere,
+        Err(error) => {
+            tracing::warn!(%error, %order, "whether an order was claimed before is not known, and so taken for so");
+            Begun::Elsewhere
+        }
+    }
 }
 
 /// Claims an order, waiting for a store that is busy; `None` if it is not ours.

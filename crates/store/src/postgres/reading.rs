@@ -383,6 +383,13 @@ impl Reads for Reading {
         self.with(|s| keep::cursor(s, self.place("cursor"), self.shard(), source))
     }
 
+    fn is_claimed(&self, order: &str) -> Result<bool, ReadError> {
+        self.with(|s| {
+            let found = s.row("SELECT 1 FROM claim WHERE order_id = $1", &[&order]);
+            Ok(found.map_err(reading("looking for a claim"))?.is_some())
+        })
+    }
+
     fn remembered(&self, key: &[u8; 32], now: Timestamp) -> Result<Option<Remembered>, ReadError> {
         self.with(|s| keep::remembered(s, self.place("idempotency"), (self.shard(), key), now))
     }

@@ -68,6 +68,10 @@ impl Reads for Readers {
         self.with(|db| keep::cursor(db, self.place("cursor"), source))
     }
 
+    fn is_claimed(&self, _order: &str) -> Result<bool, ReadError> {
+        Ok(false)
+    }
+
     fn remembered(&self, key: &[u8; 32], now: Timestamp) -> Result<Option<Remembered>, ReadError> {
         self.with(|db| keep::remembered(db, self.place("idempotency"), key, now))
     }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use vertice_engine::{Input, Record};
 use vertice_model::{OrderId, Position, Principal, Severity, ThreatId, ThreatState, Timestamp, VerdictKind};
 use vertice_store::{Filter, Page, PostgresSettings, RankedPage, RecordKind, Store, SubmitError};
-use vertice_testkit::postgres::Postgres;
+use vertice_testkit::postgres::{PASSWORD, Postgres};
 
 use crate::fixture::{clock_at, detection, effect, numbered, settings, threat, urgent};
 
@@ -48,8 +48,10 @@ fn whoever_was_superseded_writes_nothing_more() {
     let (first, other) = (take(&settings, 7), take(&settings, 8));
     let order = OrderId::derive("o");
     first.submit_blocking(numbered(0..3)).unwrap();
+    assert!(!first.is_claimed(order).unwrap());
     assert_eq!(first.claim(order).unwrap(), Some(1));
     let second = take(&settings, 7);
+    assert!(second.is_claimed(order).unwrap() && !second.is_claimed(OrderId::derive("p")).unwrap());
     assert_eq!((second.epoch(), second.log_end()), (2, Position(3)));
     // An owner that writes nothing is told too.
     let mut failed = first.failed();
@@ -147,6 +149,30 @@ fn an_overview_shows_all_shards_and_answers_reach_the_one_that_they_concern() {
     assert_eq!(all.verify().unwrap().records, 42);
     // The last clones may go where nobody may block.
     runtime.block_on(async move { drop((all, shards)) });
+}
+
+#[test]
+fn all_of_it_goes_by_encrypted_connections() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(server) = Postgres::start_guarded(dir.path(), "encrypted connections") else { return };
+    server.database("sealed");
+    let url = format!("postgres://vertice:{PASSWORD}@127.0.0.1:{}/sealed?sslmode=verify-full", server.port());
+    let mut settings = PostgresSettings::from_url(&url, dir.path()).unwrap();
+    settings.ca_file = Some(server.authority());
+    let (all, shard) = (overview(&settings), take(&settings, 3));
+    shard.submit_blocking(numbered(0..200)).unwrap();
+    shard.project(Position(200), &[effect(1, 0, open_threat("t"))]).unwrap().wait().unwrap();
+    assert_eq!(shard.claim(OrderId::derive("o")).unwrap(), Some(1));
+    let (threat, by) = (ThreatId::derive("t"), Principal("ana".into()));
+    let verdict = Input::Verdict { threat, verdict: VerdictKind::FalsePositive, note: "a test".to_owned(), by };
+    // It is left there, and its owner hears of it.
+    let accepted = runtime().block_on(all.append(verdict)).unwrap();
+    assert_eq!((accepted.shard, accepted.first), (3, Position(201)));
+    assert_eq!(shard.verify().unwrap().positions, 201);
+    let ours = "FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE application_name ~ '^vertice'";
+    let told = server.sql("sealed", &format!("SELECT count(*) > 2, bool_and(ssl) {ours}"));
+    assert_eq!(told, "t|t");
+    runtime().block_on(async move { drop((all, shard)) });
 }
 
 #[test]

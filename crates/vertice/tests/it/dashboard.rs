@@ -7,8 +7,8 @@ use serde_json::Value;
 use crate::process::vertice;
 use crate::prometheus::{deploy, ran, read, there, yaml};
 
-/// Panels that show nothing without Kafka. They are tried with a real run once Kafka is part of one.
-pub const NEED_KAFKA: [&str; 2] = ["Kafka lag", "Kafka dead letters"];
+/// Panels and alerts that find nothing without Kafka. `kafka/watched.rs` asks them of a run with one.
+pub const NEED_KAFKA: [&str; 4] = ["Kafka lag", "Kafka dead letters", "VerticeKafkaLag", "VerticeKafkaDeadLetters"];
 
 /// Kinds of panels that ask nothing of Prometheus.
 const ASK_NOTHING: [&str; 2] = ["row", "alertlist"];

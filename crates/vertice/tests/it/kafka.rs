@@ -1,7 +1,11 @@
 //! Kafka beside the embedded store, against a real broker: events in, detections out, whatever is killed.
 
 mod disk;
+#[cfg(feature = "kafka-tls")]
+mod guarded;
 mod lag;
+mod pressure;
+mod watched;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;

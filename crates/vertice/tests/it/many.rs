@@ -1,8 +1,12 @@
 //! Many instances that share one Kafka and one PostgreSQL: the real binary, a real broker, a real server.
 
 mod decisions;
+mod doctor;
+mod handed;
+mod zombie;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -79,9 +83,38 @@ impl Site {
         (0..count).map(|instance| self.start(instance)).collect()
     }
 
+    /// Starts one that says more, and where it says it.
+    fn start_telling(&self, instance: usize) -> (Server, PathBuf) {
+        let config = self.dir.join(format!("{}.toml", self.name)).display().to_string();
+        let log = self.dir.join(format!("{}-{instance}.log", self.name));
+        let data = self.dir.join(format!("{}-{instance}", self.name));
+        let server = Server::start_as(&data, &["--config", &config], |command| {
+            command.env("VERTICE_LOG", "info").stderr(File::create(&log).unwrap())
+        });
+        (server, log)
+    }
+
+    /// With something else in its configuration.
+    fn with(self, from: &str, to: &str) -> Site {
+        let file = self.dir.join(format!("{}.toml", self.name));
+        let text = std::fs::read_to_string(&file).unwrap();
+        assert!(text.contains(from), "{text}");
+        written(file, &text.replace(from, to));
+        self
+    }
+
     fn publisher(&self) -> Publisher {
         Publisher::open(&Settings::new(shared().brokers(), "writer")).unwrap()
     }
+}
+
+/// The configuration of responses that are carried out: messages to a receiver.
+fn live(dir: &Path, receiver: &str) -> String {
+    let secret = written(dir.join("secret"), "0123456789abcdef0123456789abcdef");
+    format!(
+        "[response]\nmode = \"live\"\n[response.notification]\nenabled = true\n[response.notification.to]\n\
+         ops = {{ kind = \"webhook\", url = {receiver:?}, secret = {{ file = {secret:?} }}, default = true }}\n",
+    )
 }
 
 /// SigmaHQ's rules, where they are: for those who compare detections.
@@ -118,16 +151,24 @@ fn series(server: &Server, name: &str, label: &str) -> Vec<f64> {
     server.text("/metrics").lines().filter_map(of).collect()
 }
 
+/// How many shards have an owner.
+fn owned<'a>(servers: impl IntoIterator<Item = &'a Server>) -> usize {
+    servers.into_iter().flat_map(|server| series(server, "vertice_kafka_shards_owned", "")).sum::<f64>() as usize
+}
+
 /// Waits until every shard has an owner.
 fn until_owned(servers: &[Server]) {
-    until("the shards have owners", || {
-        servers.iter().flat_map(|s| series(s, "vertice_kafka_shards_owned", "")).sum::<f64>() == f64::from(PARTITIONS)
-    });
+    until("the shards have owners", || owned(servers) == PARTITIONS as usize);
 }
 
 /// Waits until every partition of events has an owner that has read all of it, nothing is held back, all is judged, which
 /// is something, and it stays so for a while.
 fn settled(site: &Site, servers: &[Server]) {
+    settled_with(1, site, servers);
+}
+
+/// As [`settled`], with so many detections at least.
+fn settled_with(least: usize, site: &Site, servers: &[Server]) {
     let label = format!("topic=\"{}\"", site.events);
     let (mut before, mut same, mut stands) = (usize::MAX, 0, String::new());
     for _ in 0..600 {
@@ -135,7 +176,7 @@ fn settled(site: &Site, servers: &[Server]) {
             servers.iter().flat_map(|server| series(server, name, label)).collect()
         };
         let read = all("vertice_kafka_lag_records", &label);
-        let owned: f64 = all("vertice_kafka_shards_owned", "").iter().sum();
+        let owned = owned(servers);
         let held: f64 = all("vertice_kafka_hits_held", "").iter().sum();
         stands = format!("lag {read:?}, {owned} shards, {held} held");
         let still = read.len() == PARTITIONS as usize && read.iter().chain([&held]).all(|v| *v == 0.0);
@@ -143,8 +184,8 @@ fn settled(site: &Site, servers: &[Server]) {
         stands += &format!(", {} of {} judged", status["judged_to"], status["log_end"]);
         let judged = status["lag"].as_u64() == Some(0);
         let now = status["counts"]["detections"].as_u64().unwrap() as usize;
-        let all_owned = owned == f64::from(PARTITIONS);
-        same = if still && judged && all_owned && now == before && now > 0 { same + 1 } else { 0 };
+        let all_owned = owned == PARTITIONS as usize;
+        same = if still && judged && all_owned && now == before && now >= least { same + 1 } else { 0 };
         before = now;
         if same >= 15 {
             return;
@@ -258,7 +299,22 @@ fn one_instance_and_three_detect_the_same() {
 
 /// What a receiver of messages got: how often each text came, and under which keys.
 #[derive(Default)]
-struct Received(Mutex<BTreeMap<String, Vec<String>>>);
+struct Received {
+    got: Mutex<BTreeMap<String, Vec<String>>>,
+    /// Whether it keeps its answers back.
+    silent: AtomicBool,
+}
+
+impl Received {
+    fn got(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Vec<String>>> {
+        self.got.lock().unwrap()
+    }
+
+    /// How often something came of an address.
+    fn count(&self, address: &str) -> usize {
+        self.got().get(address).map_or(0, Vec::len)
+    }
+}
 
 /// Somebody who takes messages. Ends with the test process.
 fn receiver(received: &Arc<Received>) -> String {
@@ -294,7 +350,10 @@ fn take(mut stream: TcpStream, received: &Received) {
     let address = text.split(|c: char| !(c.is_ascii_digit() || c == '.')).find(|w| w.matches('.').count() == 3);
     let address = address.unwrap_or_else(|| panic!("no address in {text}")).to_owned();
     let again = text.contains("is still there");
-    received.0.lock().unwrap().entry(format!("{address}{}", if again { " again" } else { "" })).or_default().push(key);
+    received.got().entry(format!("{address}{}", if again { " again" } else { "" })).or_default().push(key);
+    while received.silent.load(Ordering::Relaxed) {
+        pause(20);
+    }
     // The sender sees to it if this does not arrive.
     let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
 }
@@ -381,12 +440,7 @@ fn whatever_dies_nothing_is_lost_and_nothing_done_twice() {
     let dir = tempfile::tempdir().unwrap();
     let Some(mut postgres) = Postgres::start(dir.path(), "chaos of three instances") else { return };
     let received = Arc::new(Received::default());
-    let secret = written(dir.path().join("secret"), "0123456789abcdef0123456789abcdef");
-    let further = format!(
-        "[response]\nmode = \"live\"\n[response.notification]\nenabled = true\n[response.notification.to]\n\
-         ops = {{ kind = \"webhook\", url = {:?}, secret = {{ file = {secret:?} }}, default = true }}\n",
-        receiver(&received)
-    );
+    let further = live(dir.path(), &receiver(&received));
     let events = format!("m{}-chaos-events", std::process::id());
     let site = Site::new(dir.path(), &postgres, "chaos", &events, &further);
     let mut servers = site.start_all(3);
@@ -410,12 +464,11 @@ fn whatever_dies_nothing_is_lost_and_nothing_done_twice() {
         lost.len(),
         lost.first()
     );
-    let first =
-        |received: &Received| -> usize { received.0.lock().unwrap().keys().filter(|k| !k.ends_with("again")).count() };
+    let first = |received: &Received| -> usize { received.got().keys().filter(|k| !k.ends_with("again")).count() };
     until("what can be told is told", || first(&received) + 100 >= found.len());
     // A request that was on its way when its sender died may come again, under its key, by which receivers drop it.
     let (mut twice, mut again) = (Vec::new(), 0);
-    for (address, keys) in received.0.lock().unwrap().iter() {
+    for (address, keys) in received.got().iter() {
         let different: BTreeSet<&String> = keys.iter().collect();
         again += keys.len() - different.len();
         twice.extend((different.len() > 1).then(|| address.clone()));
@@ -448,7 +501,7 @@ fn decided_anywhere(servers: &[Server], received: &Received) {
         let (status, answer) = servers[n % 3].post_json(&path, &yes).unwrap();
         assert_eq!(status, 200, "{answer}");
     }
-    let again = || received.0.lock().unwrap().keys().filter(|k| k.ends_with("again")).count();
+    let again = || received.got().keys().filter(|k| k.ends_with("again")).count();
     until("what was approved is done", || again() == 6);
     let threats = servers[1].all("/api/v1/defense/threats");
     for (n, threat) in threats.iter().filter(|t| t["verdict"].is_null()).take(6).enumerate() {

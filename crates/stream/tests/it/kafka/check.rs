@@ -85,7 +85,7 @@ fn more_instances_than_partitions_are_told_of() {
 #[cfg(feature = "kafka-tls")]
 #[test]
 fn passwords_are_proven_and_connections_encrypted() {
-    use vertice_stream::kafka::{Publisher, Spot};
+    use vertice_stream::kafka::{Begin, Publisher, Spot};
 
     let Some(cluster) = cluster() else { return };
     let guarded = settings(cluster.brokers_with_passwords(), "guarded");
@@ -103,4 +103,25 @@ fn passwords_are_proven_and_connections_encrypted() {
     let publisher = Publisher::open(&trusted).unwrap();
     let delivered = publisher.send_blocking(vec![super::record("guarded", 0, "x")]).unwrap();
     assert_eq!(delivered.spots, [Spot { partition: 0, offset: 0 }]);
+
+    // Both at once: a password over an encrypted connection.
+    let both = |ca, password| {
+        let tls = Some(Tls { ca, ..Tls::default() });
+        let settings = Settings { tls, ..settings(cluster.brokers_guarded(), "both") };
+        with_password(&settings, Mechanism::ScramSha256, password)
+    };
+    let certificate = || Some(cluster.certificate());
+    let told = |settings| check(&settings, &wanted("guarded", false), ONCE).unwrap_err();
+    assert!(matches!(told(both(None, PASSWORD)), Problem::Tls { .. }));
+    assert!(matches!(told(both(certificate(), "wrong-horse")), Problem::Credentials { .. }));
+    let right = both(certificate(), PASSWORD);
+    check(&right, &wanted("guarded", false), ONCE).unwrap();
+    let delivered = Publisher::open(&right).unwrap().send_blocking(vec![super::record("guarded", 0, "y")]).unwrap();
+    assert_eq!(delivered.spots, [Spot { partition: 0, offset: 1 }]);
+    let mut consumer = Consumer::open(&right, &["guarded"]).unwrap();
+    let Next::Assigned(held) = next(&mut consumer) else { panic!("it is a member") };
+    let from: Vec<_> = held.iter().map(|h| (h.partition.clone(), Begin::Oldest)).collect();
+    consumer.begin(&from).unwrap();
+    let read = super::read(&mut consumer, 2);
+    assert_eq!(read.into_iter().map(|(.., value)| value).collect::<Vec<_>>(), ["x", "y"]);
 }

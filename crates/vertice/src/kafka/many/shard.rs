@@ -1,6 +1,7 @@
 //! A shard that is ours: its log, its engine, its hands and its publisher, from taking it to giving it up.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context as _, Result, anyhow};
 use tokio::runtime::Handle;
@@ -69,6 +70,8 @@ pub struct Shard {
     pub merge: Merge,
     store: Store,
     stop: CancellationToken,
+    /// Whether its log has the content in force: what came before that would be judged without any.
+    in_force: Arc<AtomicBool>,
     living: JoinHandle<Result<()>>,
     /// What is on its way into the log, and from where a restart goes on then.
     appending: Option<(oneshot::Receiver<Result<(), SubmitError>>, i64)>,
@@ -93,10 +96,11 @@ impl Shard {
         };
         tracing::info!(shard = number, epoch = store.epoch(), hits = cursors.hits, "a shard is ours");
         let stop = CancellationToken::new();
-        let living = runtime.spawn(live(world.clone(), store.clone(), stop.clone()));
+        let in_force = Arc::<AtomicBool>::default();
+        let living = runtime.spawn(live(world.clone(), store.clone(), stop.clone(), Arc::clone(&in_force)));
         let kept = (cursors.hits, world.clock.now());
         let merge = Merge::restore(sources, &cursors);
-        Ok(Shard { held, merge, store, stop, living, appending: None, kept, late: 0 })
+        Ok(Shard { held, merge, store, stop, in_force, living, appending: None, kept, late: 0 })
     }
 
     /// The offset of hits to read from.
@@ -139,7 +143,7 @@ impl Shard {
             }
             self.appending = None;
         }
-        if self.stop.is_cancelled() {
+        if self.stop.is_cancelled() || !self.in_force.load(Ordering::Acquire) {
             return None;
         }
         let routed = self.merge.let_out(limits::LET_OUT_RECORDS, limits::LET_OUT_BYTES);
@@ -207,10 +211,10 @@ async fn keep(store: &Store, stop: &CancellationToken, input: Input, cursor: Cur
 }
 
 /// Everything of a shard, until it is told to stop or something of it fails. Its store is closed when this returns.
-async fn live(world: World, store: Store, stop: CancellationToken) -> Result<()> {
+async fn live(world: World, store: Store, stop: CancellationToken, in_force: Arc<AtomicBool>) -> Result<()> {
     let judging_ends = CancellationToken::new();
     let _all = [stop.clone().drop_guard(), judging_ends.clone().drop_guard()];
-    let lived = lived(&world, &store, &stop, &judging_ends).await;
+    let lived = lived(&world, &store, &stop, &judging_ends, &in_force).await;
     stop.cancel();
     judging_ends.cancel();
     let closing = store.clone();
@@ -223,7 +227,13 @@ async fn live(world: World, store: Store, stop: CancellationToken) -> Result<()>
     lived
 }
 
-async fn lived(world: &World, store: &Store, stop: &CancellationToken, judging_ends: &CancellationToken) -> Result<()> {
+async fn lived(
+    world: &World,
+    store: &Store,
+    stop: &CancellationToken,
+    judging_ends: &CancellationToken,
+    in_force: &AtomicBool,
+) -> Result<()> {
     let (clock, opened) = (Arc::clone(&world.clock), store.clone());
     let content = world.content.borrow().clone();
     let recovering = tokio::task::spawn_blocking(move || {
@@ -237,6 +247,7 @@ async fn lived(world: &World, store: &Store, stop: &CancellationToken, judging_e
         // Closing the store ends it.
         () = stop.cancelled() => return Ok(()),
     };
+    in_force.store(true, Ordering::Release);
     let hands_end = CancellationToken::new();
     let outlet_ends = CancellationToken::new();
     let _all = [hands_end.clone().drop_guard(), outlet_ends.clone().drop_guard()];
