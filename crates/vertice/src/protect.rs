@@ -55,6 +55,18 @@ pub fn told(config: &Response) -> String {
     }
 }
 
+/// Of many instances: which verbs act on the machine itself, in words; `None` where none of them is live. What has a shard
+/// changes, and what was done by whoever had it before is out of reach.
+pub fn told_of_machines(config: &Response) -> Option<String> {
+    let elsewhere = [Verb::Notification, Verb::HttpRequest, Verb::RemoteCommand];
+    let here: Vec<&str> = live(config).into_iter().filter(|v| !elsewhere.contains(v)).map(Verb::as_str).collect();
+    let told = || {
+        let verbs = here.join(", ");
+        format!("{verbs}: done on the machine of the instance that has the shard, and a release reaches that one only")
+    };
+    (!here.is_empty()).then(told)
+}
+
 fn whom(entry: &str) -> Result<Whom> {
     if let Ok(net) = entry.parse().or_else(|_| entry.parse::<IpAddr>().map(Into::into)) {
         return Ok(Whom::Net(net));
@@ -74,6 +86,18 @@ mod tests {
     use vertice_model::Entity;
 
     use super::*;
+
+    #[test]
+    fn of_verbs_that_are_live_those_that_act_on_a_machine_are_told() {
+        let mut config = crate::config::load(None, |_| None).unwrap().response;
+        config.verbs.firewall_rule.enabled = true;
+        config.verbs.http_request.enabled = true;
+        assert_eq!(told_of_machines(&config), None, "nothing is live while it observes");
+        config.mode = Mode::Live;
+        assert!(told_of_machines(&config).unwrap().starts_with("firewall_rule: done on the machine"));
+        config.verbs.firewall_rule.enabled = false;
+        assert_eq!(told_of_machines(&config), None);
+    }
 
     #[test]
     fn what_the_user_names_is_protected_and_a_mistake_is_named() {

@@ -18,14 +18,14 @@ use vertice_testkit::postgres::{PASSWORD, Postgres};
 use crate::fixture::{clock_at, detection, effect, numbered, settings, threat, urgent};
 
 /// A server with a database, where there is one.
-fn server(dir: &Path, left_out: &str) -> Option<(Postgres, PostgresSettings)> {
+pub fn server(dir: &Path, left_out: &str) -> Option<(Postgres, PostgresSettings)> {
     let server = Postgres::start(dir, left_out)?;
     server.database("defense");
     let settings = settings(&server, "defense", dir);
     Some((server, settings))
 }
 
-fn take(settings: &PostgresSettings, shard: u32) -> Store {
+pub fn take(settings: &PostgresSettings, shard: u32) -> Store {
     Store::take_shard(settings, shard, clock_at(1_000_000)).expect("it can be taken")
 }
 

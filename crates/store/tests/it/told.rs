@@ -1,6 +1,5 @@
 //! What shards tell each other: each hears each of it exactly once, in order, whoever has it and since when.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -9,21 +8,10 @@ use vertice_model::{
     Entity, Position, Principal, Scope, SuppressionId, SuppressionState, SuppressionWish, ThreatId, Timestamp,
     VerdictKind,
 };
-use vertice_store::{Filter, Page, PostgresSettings, RecordKind, Store};
-use vertice_testkit::postgres::Postgres;
+use vertice_store::{Filter, Page, RecordKind, Store};
 
-use crate::fixture::{clock_at, effect, numbered, open, settings};
-
-fn server(dir: &Path, left_out: &str) -> Option<(Postgres, PostgresSettings)> {
-    let server = Postgres::start(dir, left_out)?;
-    server.database("defense");
-    let settings = settings(&server, "defense", dir);
-    Some((server, settings))
-}
-
-fn take(settings: &PostgresSettings, shard: u32) -> Store {
-    Store::take_shard(settings, shard, clock_at(1_000_000)).expect("it can be taken")
-}
+use crate::fixture::{clock_at, effect, numbered, open};
+use crate::postgres::{server, take};
 
 fn judged(name: &str) -> Told {
     Told::Judged(Judged {

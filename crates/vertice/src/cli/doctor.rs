@@ -243,7 +243,6 @@ fn of_content(config: &Config) -> Vec<Finding> {
     std::iter::once(Finding::warn(ABOUT, what, todo)).chain(first).collect()
 }
 
-/// Whether the files that are to be followed can be read.
 /// Whether what is switched live can act.
 fn responses(config: &Config) -> Vec<Finding> {
     const ABOUT: &str = "responses";
@@ -266,6 +265,9 @@ fn responses(config: &Config) -> Vec<Finding> {
             found.push(Finding::fail(ABOUT, what, "install nftables, or set response.firewall_rule.nft"));
         }
     }
+    let machines = protect::told_of_machines(&config.response).filter(|_| config.store.postgres.is_on());
+    let todo = "where instances have machines of their own, let bouncers enforce what is held (docs/scaling.md)";
+    found.extend(machines.map(|what| Finding::warn(ABOUT, what, todo)));
     let (approvers, needed) = (config.response.approvers.len(), config.response.approvals_for_high_risk);
     if approvers > 0 && approvers < needed as usize {
         let what = format!("{needed} people must approve the highest risks, and response.approvers names {approvers}");
@@ -280,6 +282,7 @@ fn is_program(name: &Path) -> bool {
     name.is_file() || std::env::split_paths(&path).chain(sbin).any(|folder| folder.join(name).is_file())
 }
 
+/// Whether the files that are to be followed can be read.
 fn sources(config: &Config) -> Vec<Finding> {
     const ABOUT: &str = "sources";
     let mut found: Vec<Finding> = Vec::new();
@@ -450,6 +453,10 @@ mod tests {
         let told = |level, word: &str| found.iter().any(|f| f.level == level && f.what.contains(word));
         assert!(told(Level::Fail, "no program no-such-nft"), "{found:?}");
         assert!(told(Level::Warn, "2 people must approve"), "{found:?}");
+        assert!(!told(Level::Warn, "done on the machine"), "there is one: {found:?}");
+        config.store.postgres.host = "db.example".to_owned();
+        let found = responses(&config);
+        assert!(found.iter().any(|f| f.level == Level::Warn && f.what.contains("done on the machine")), "{found:?}");
     }
 
     #[test]

@@ -150,6 +150,18 @@ pub fn declared(text: &str) -> BTreeSet<String> {
     names
 }
 
+/// Asks until there is an answer, of metrics that are known, with the labels that people are shown.
+pub fn answered(prometheus: &Prometheus, known: &BTreeSet<String>, asked: &Asked) {
+    let Asked { by, expression, shows } = asked;
+    let used = names(expression);
+    let unknown: Vec<_> = used.difference(known).collect();
+    assert!(unknown.is_empty(), "{by} asks for {unknown:?}, which is no metric");
+    for sample in prometheus.until_found(expression) {
+        let labelled = shows.iter().all(|label| sample["metric"][label].is_string());
+        assert!(labelled, "{by} shows {shows:?}, and {expression} finds {sample}");
+    }
+}
+
 #[test]
 fn whatever_dashboard_and_alerts_ask_a_running_vertice_answers() {
     if !there(&["prometheus"], "what Prometheus reads of a running Vertice") {
@@ -166,21 +178,17 @@ fn whatever_dashboard_and_alerts_ask_a_running_vertice_answers() {
 
     let known = declared(&server.text("/metrics"));
     let (mut tried, mut without) = (0, BTreeSet::new());
-    for Asked { by, expression, shows } in asked_by_panels().into_iter().chain(asked_by_alerts()) {
-        let used = names(&expression);
+    for asked in asked_by_panels().into_iter().chain(asked_by_alerts()) {
+        let Asked { by, expression, .. } = &asked;
+        let used = names(expression);
         assert!(!used.is_empty(), "{by} asks for nothing of ours: {expression}");
         if used.iter().any(|name| name.starts_with("vertice_kafka_")) {
             // There is no Kafka here; `kafka/watched.rs` has one, and the answers.
-            assert_eq!(prometheus.query(&expression).map(|found| found.len()), Ok(0), "{by}: {expression}");
-            without.insert(by);
+            assert_eq!(prometheus.query(expression).map(|found| found.len()), Ok(0), "{by}: {expression}");
+            without.insert(by.clone());
             continue;
         }
-        let unknown: Vec<_> = used.difference(&known).collect();
-        assert!(unknown.is_empty(), "{by} asks for {unknown:?}, which is no metric");
-        for sample in prometheus.until_found(&expression) {
-            let labelled = shows.iter().all(|label| sample["metric"][label].is_string());
-            assert!(labelled, "{by} shows {shows:?}, and {expression} finds {sample}");
-        }
+        answered(&prometheus, &known, &asked);
         tried += 1;
     }
     assert!(tried > 40, "{tried}");

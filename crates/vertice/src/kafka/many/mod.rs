@@ -78,6 +78,11 @@ impl Opened {
                 config.data.dir.display()
             );
         }
+        if let Some(told) = protect::told_of_machines(&config.response) {
+            tracing::warn!(
+                "live for {told}; docs/scaling.md says what to do where instances have machines of their own"
+            );
+        }
         // Before it is read, or a change in between would go unseen.
         let look = content::look(&config.content);
         let content = Arc::new(up::load(config)?);
