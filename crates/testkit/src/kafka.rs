@@ -341,6 +341,8 @@ impl Node {
                  listener.name.{listener}.scram-sha-256.sasl.jaas.config={jaas}.scram.ScramLoginModule required;\n"
             );
         }
+        // Tests write records of days long past, which are not to be deleted for their age while they are read.
+        text += "log.retention.ms=-1\n";
         // Three nodes fail over within a second or two, so that a test need not wait for the defaults.
         let _ = write!(
             text,
