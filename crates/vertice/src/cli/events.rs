@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::client::Client;
 use super::output::{Out, Table, Tint};
-use super::records::{List, Paging, entity, facts, show, text, time, time_cell, words};
+use super::records::{List, Paging, cut, entity, facts, show, text, time, time_cell, words};
 use super::rules::source_words;
 use super::{inject, tail};
 use crate::clock;
@@ -77,7 +77,7 @@ pub fn summary(event: &Value) -> String {
     parts.extend(TELLING.iter().map(|name| field(event, name)));
     parts.retain(|p| !p.is_empty());
     parts.truncate(5);
-    parts.join("  ")
+    parts.iter().map(|part| cut(part)).collect::<Vec<_>>().join("  ")
 }
 
 fn table(events: &[Value]) -> Table {

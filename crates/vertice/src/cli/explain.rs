@@ -8,11 +8,8 @@ use serde_json::Value;
 use super::client::{Client, segment};
 use super::events::summary;
 use super::output::{Format, Out, Tint};
-use super::records::{confidence, entity, items, short, state, state_reason, text, time};
+use super::records::{confidence, cut, entity, items, short, state, state_reason, text, time};
 use super::tree::Node;
-
-/// Characters of a raw line that are shown; enough to recognise it, and `events show` has all of it.
-const RAW_CHARS: usize = 140;
 
 #[derive(Args, Debug)]
 #[command(after_help = "\
@@ -173,11 +170,9 @@ fn event(evidence: &Value, detection: &Value) -> Node {
         (Tint::Faint, format!("{at}  {}  ", text(read, "/mapping"))),
         plain_text(summary(read)),
     ]);
-    let raw: String = text(evidence, "/raw/line").chars().take(RAW_CHARS + 1).collect();
+    let raw = cut(&text(evidence, "/raw/line"));
     if !raw.is_empty() {
-        let cut: String = raw.chars().take(RAW_CHARS).collect();
-        let more = if cut.len() < raw.len() { "…" } else { "" };
-        node.push(Node::remark(format!("{cut}{more}")));
+        node.push(Node::remark(raw));
     }
     if completes {
         node.extend(conditions(detection));
@@ -194,7 +189,7 @@ fn conditions(detection: &Value) -> impl Iterator<Item = Node> {
         let mut parts = vec![
             (Tint::Good, "matched ".to_owned()),
             (Tint::Faint, format!("{}: ", text(m, "/selection"))),
-            plain_text(format!("{field} = {value}")),
+            plain_text(format!("{field} = {}", cut(&value))),
         ];
         if !wanted.is_empty() && wanted != value {
             parts.push((Tint::Faint, format!("   wanted {wanted}")));
@@ -261,6 +256,7 @@ mod tests {
 
     use super::*;
     use crate::cli::output::tests::printed;
+    use crate::cli::records::SHOWN_CHARS;
 
     fn explanation() -> Value {
         let events = [15, 16].map(|p| {
@@ -309,7 +305,7 @@ mod tests {
     #[test]
     fn the_tree_leads_from_the_threat_to_what_matched() {
         let text = printed(Format::Table, |out| print(&explanation(), 1, out));
-        let line = format!("line 16 {}…", "x".repeat(RAW_CHARS - 8));
+        let line = format!("line 16 {}…", "x".repeat(SHOWN_CHARS - 8));
         let expected = format!(
             "threat 1f3a9c0e  high  Guessing by 203.0.113.9
 ├─ open · 87 % sure · log positions 12 to 16 · 2026-01-02 03:04:05 to 2026-01-02 03:05:11
@@ -354,5 +350,18 @@ Your turn: vertice threats judge 1f3a9c0e confirmed | false_positive | benign
         let text = printed(Format::Table, |out| print(&explanation(), 9, out));
         assert!(text.contains("event at log position 15") && text.contains("3 more events before"), "{text}");
         assert_eq!(text.matches("matched sel").count(), 1);
+    }
+
+    #[test]
+    fn a_long_value_is_shown_as_far_as_it_takes_to_recognise_it() {
+        let mut explanation = explanation();
+        let command = "p".repeat(SHOWN_CHARS) + "ayload";
+        let detection = &mut explanation["detections"][0];
+        detection["events"][1]["event"]["fields"]["process.command_line"] = json!(command);
+        detection["detection"]["matched"][0] = json!({"selection": "sel", "field": "CommandLine", "value": command});
+        let text = printed(Format::Table, |out| print(&explanation, 1, out));
+        let shown = "p".repeat(SHOWN_CHARS) + "…";
+        assert!(text.contains(&format!("failed_login  root  {shown}\n")), "{text}");
+        assert!(text.contains(&format!("CommandLine = {shown}\n")), "{text}");
     }
 }

@@ -140,6 +140,17 @@ pub fn text(record: &Value, pointer: &str) -> String {
     record.pointer(pointer).map(words).unwrap_or_default()
 }
 
+/// Characters that are shown of a long text in a line; `-o json` has all of it.
+pub const SHOWN_CHARS: usize = 140;
+
+/// As much of a text as it takes to recognise it.
+pub fn cut(text: &str) -> String {
+    match text.char_indices().nth(SHOWN_CHARS) {
+        Some((at, _)) => format!("{}…", &text[..at]),
+        None => text.to_owned(),
+    }
+}
+
 /// A value in words.
 pub fn words(value: &Value) -> String {
     match value {
