@@ -72,7 +72,9 @@ impl Server {
     pub fn stop(mut self) -> Option<i32> {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it is there");
-        self.child.wait().expect("it ends").code()
+        let status = self.child.wait().expect("it ends");
+        assert!(status.code().is_some(), "it did not end by itself: {status}");
+        status.code()
     }
 
     /// Waits until it has ended by itself and returns the exit code.
