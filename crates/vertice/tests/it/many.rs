@@ -343,7 +343,8 @@ fn take(mut stream: TcpStream, received: &Received) {
         line.clear();
     }
     let mut body = vec![0; length];
-    if reader.read_exact(&mut body).is_err() {
+    // Whoever dies while it sends leaves a part of a request.
+    if length == 0 || reader.read_exact(&mut body).is_err() {
         return;
     }
     let text = String::from_utf8(body).unwrap();
