@@ -495,7 +495,9 @@ fn decided_anywhere(servers: &[Server], received: &Received) {
         all.into_iter().filter(|q| q["state"] == "pending").collect::<Vec<Value>>()
     };
     until("there are questions", || waiting().len() >= 6);
-    let questions = waiting();
+    let mut questions = waiting();
+    // After many blows the oldest are about to be over.
+    questions.sort_by_key(|q| std::cmp::Reverse(q["expires_at"].to_string()));
     for (n, question) in questions.iter().take(6).enumerate() {
         let path = format!("/api/v1/defense/approvals/{}", question["question_id"].as_str().unwrap());
         let yes = json!({"approve": true, "plan_digest": question["plan_digest"]});
