@@ -1,5 +1,5 @@
 //! A small scene for tests and measurements of responses: whoever tries to log in as `mallory` is found by one rule, and
-//! blocked by one playbook.
+//! blocked by one playbook or told of by another.
 
 /// The rule: one event is enough.
 pub const RULE: &str = "\
@@ -24,6 +24,27 @@ actions:
     parameters: {rule_type: block, source_ip: "${source_ip}", duration: 30m}
     success_criteria: [rule_applied, traffic_stopped]
     retries: 2
+"#;
+
+/// Another playbook: people are told of whoever it was. [`TELL_AGAIN`] may follow.
+pub const TELL: &str = r#"
+name: Tell of Mallory
+version: "1"
+trigger: {condition: mallory_seen, severity_threshold: medium, confidence_threshold: 0.5}
+context_requirements: [source_ip]
+actions:
+  - id: tell
+    type: notification
+    parameters: {channel: webhook, message: "${source_ip} tries mallory"}
+"#;
+
+/// A further step of [`TELL`]: somebody is asked before they are told again.
+pub const TELL_AGAIN: &str = r#"  - id: tell_again
+    type: notification
+    hotl_required: true
+    hotl_prompt: Tell once more?
+    depends_on: [tell]
+    parameters: {channel: webhook, message: "${source_ip} is still there"}
 "#;
 
 /// A line of sshd that says that somebody at an address tried it.

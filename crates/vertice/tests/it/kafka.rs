@@ -41,6 +41,17 @@ struct Told {
 }
 
 impl Scene {
+    /// One with the broker that all share; `None`, having said so, where there is no Kafka.
+    fn here() -> Option<Scene> {
+        match missing() {
+            Some(missing) => {
+                println!("{missing}");
+                None
+            }
+            None => Some(Scene::new(shared())),
+        }
+    }
+
     fn new(cluster: &Cluster) -> Scene {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -226,10 +237,7 @@ fn same_on_the_topic(scene: &Scene, server: &Server) -> usize {
 
 #[test]
 fn events_come_in_and_what_comes_of_them_goes_out() {
-    if let Some(missing) = missing() {
-        return println!("{missing}");
-    }
-    let scene = Scene::new(shared());
+    let Some(scene) = Scene::here() else { return };
     let server = scene.start();
     let topic = scene.topic("events");
     let publisher = scene.publisher();
@@ -295,10 +303,7 @@ fn events_come_in_and_what_comes_of_them_goes_out() {
 
 #[test]
 fn events_are_injected_and_topics_followed() {
-    if let Some(missing) = missing() {
-        return println!("{missing}");
-    }
-    let scene = Scene::new(shared());
+    let Some(scene) = Scene::here() else { return };
     let server = scene.start();
     let one = ["events", "inject", "--kafka", "--event-type", "failed_login", "--source-ip", "203.0.113.7"];
     let done = scene.command(&[&one[..], &["--event-id", "mine", "-o", "json"]].concat());
@@ -341,10 +346,7 @@ fn events_are_injected_and_topics_followed() {
 
 #[test]
 fn ten_thousand_malformed_values_hold_nobody_up() {
-    if let Some(missing) = missing() {
-        return println!("{missing}");
-    }
-    let scene = Scene::new(shared());
+    let Some(scene) = Scene::here() else { return };
     let server = scene.start();
     let (topic, publisher, mut random) = (scene.topic("events"), scene.publisher(), Random(5));
     let (mut bad, mut good) = (BTreeSet::new(), BTreeSet::new());

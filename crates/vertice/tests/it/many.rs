@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use vertice_stream::kafka::{OutRecord, Patience, Publisher, Settings, Wanted, check};
 use vertice_testkit::kafka::{missing, shared};
 use vertice_testkit::postgres::Postgres;
-use vertice_testkit::scene::RULE;
+use vertice_testkit::scene::{RULE, TELL, TELL_AGAIN};
 use vertice_testkit::{Random, long};
 
 use crate::process::Server;
@@ -27,23 +27,16 @@ use crate::prometheus::written;
 /// Of each topic; so there are as many shards.
 const PARTITIONS: i32 = 4;
 
-/// Tells somebody of each address once, and asks before it would do so again.
-const PLAYBOOK: &str = r#"
-name: Tell of Mallory
-version: "1"
-trigger: {condition: mallory_seen, severity_threshold: medium, confidence_threshold: 0.5}
-context_requirements: [source_ip]
-actions:
-  - id: tell
-    type: notification
-    parameters: {channel: webhook, message: "${source_ip} tries mallory"}
-  - id: tell_again
-    type: notification
-    hotl_required: true
-    hotl_prompt: Tell once more?
-    depends_on: [tell]
-    parameters: {channel: webhook, message: "${source_ip} is still there"}
-"#;
+/// A directory and a server of databases; `None`, having said that `left_out` is, where there is no Kafka or no PostgreSQL.
+fn place(left_out: &str) -> Option<(tempfile::TempDir, Postgres)> {
+    if let Some(missing) = missing() {
+        println!("{missing}");
+        return None;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let postgres = Postgres::start(dir.path(), left_out)?;
+    Some((dir, postgres))
+}
 
 /// A database, and the topics and groups of one installation.
 struct Site {
@@ -58,7 +51,7 @@ impl Site {
         let (brokers, socket, port) = (shared().brokers(), postgres.socket().display(), postgres.port());
         let prefix = format!("m{}-{name}-", std::process::id());
         written(dir.join("content/rules/mallory.yml"), RULE);
-        written(dir.join("content/playbooks/tell.yml"), PLAYBOOK);
+        written(dir.join("content/playbooks/tell.yml"), &format!("{TELL}{TELL_AGAIN}"));
         let text = format!(
             "[content]\ndirs = [{:?}]\n{}[store.postgres]\nhost = \"{socket}\"\nport = {port}\ndb = \"{name}\"\n\
              audit_dir = {:?}\n[stream.kafka]\nbrokers = [\"{brokers}\"]\ngroup = \"{prefix}group\"\n\
@@ -256,11 +249,7 @@ fn fed(topic: &str, count: usize) -> Vec<OutRecord> {
 
 #[test]
 fn one_instance_and_three_detect_the_same() {
-    if let Some(missing) = missing() {
-        return println!("{missing}");
-    }
-    let dir = tempfile::tempdir().unwrap();
-    let Some(postgres) = Postgres::start(dir.path(), "one instance and three") else { return };
+    let Some((dir, postgres)) = place("one instance and three") else { return };
     let events = format!("m{}-same-events", std::process::id());
     let count = if long() { 500_000 } else { 4_000 };
     let one = Site::new(dir.path(), &postgres, "one", &events, "");
@@ -435,11 +424,7 @@ fn blows(times: usize, site: &Site, servers: &mut Vec<Server>, postgres: &mut Po
 
 #[test]
 fn whatever_dies_nothing_is_lost_and_nothing_done_twice() {
-    if let Some(missing) = missing() {
-        return println!("{missing}");
-    }
-    let dir = tempfile::tempdir().unwrap();
-    let Some(mut postgres) = Postgres::start(dir.path(), "chaos of three instances") else { return };
+    let Some((dir, mut postgres)) = place("chaos of three instances") else { return };
     let received = Arc::new(Received::default());
     let further = live(dir.path(), &receiver(&received));
     let events = format!("m{}-chaos-events", std::process::id());

@@ -10,31 +10,15 @@ use std::time::Instant;
 
 use jiff::{Timestamp, ToSpan as _};
 use serde_json::{Value, json};
-use vertice_testkit::scene::{RULE, attempt};
+use vertice_testkit::scene::{RULE, TELL, TELL_AGAIN, attempt};
 
 use crate::dashboard::{Asked, NEED_KAFKA, asked_by_alerts, asked_by_panels, names};
 use crate::live::LIMIT;
 use crate::process::{KEY, Server, vertice};
 use crate::prometheus::{Prometheus, there, written};
 
-/// Tells somebody, and asks before it would do so again.
-const PLAYBOOK: &str = r#"
-name: Tell of Mallory
-version: "1"
-trigger: {condition: mallory_seen, severity_threshold: medium, confidence_threshold: 0.5}
-context_requirements: [source_ip]
-actions:
-  - id: tell
-    type: notification
-    parameters: {channel: webhook, message: "${source_ip} tries mallory"}
-    success_criteria: [message_delivered]
-  - id: tell_again
-    type: notification
-    hotl_required: true
-    hotl_prompt: Tell once more?
-    depends_on: [tell]
-    parameters: {channel: webhook, message: "${source_ip} is still there"}
-  - id: tell_at_last
+/// Asks a third time.
+const TELL_AT_LAST: &str = r#"  - id: tell_at_last
     type: notification
     hotl_required: true
     hotl_prompt: And at last?
@@ -66,7 +50,8 @@ fn take(mut stream: TcpStream) {
 }
 
 fn configured(dir: &Path, receiver: &str) -> String {
-    for (name, text) in [("rules/mallory.yml", RULE), ("playbooks/tell.yml", PLAYBOOK)] {
+    let playbook = format!("{TELL}    success_criteria: [message_delivered]\n{TELL_AGAIN}{TELL_AT_LAST}");
+    for (name, text) in [("rules/mallory.yml", RULE), ("playbooks/tell.yml", &playbook)] {
         written(dir.join("content").join(name), text);
     }
     let secret = written(dir.join("secret"), "0123456789abcdef0123456789abcdef");

@@ -6,7 +6,6 @@ use std::path::Path;
 use std::process::Command;
 
 use vertice_testkit::Random;
-use vertice_testkit::kafka::{missing, shared};
 
 use super::{Scene, ids_in_log, login, metric, metrics, record, until};
 
@@ -40,10 +39,7 @@ impl Drop for SmallDisk<'_> {
 
 #[test]
 fn a_full_disk_pauses_partitions_and_nothing_is_lost() {
-    if let Some(missing) = missing() {
-        return println!("{missing}");
-    }
-    let scene = Scene::new(shared());
+    let Some(scene) = Scene::here() else { return };
     let data = scene.data();
     let Some(disk) = SmallDisk::mount(&data) else { return println!("left out: it needs root, to mount a small disk") };
     let server = scene.start();

@@ -1,16 +1,14 @@
 //! By TLS and with a password (SCRAM): the program that was built with `kafka-tls`, and a broker that takes nothing else there.
 
 use serde_json::Value;
-use vertice_testkit::kafka::{PASSWORD, USER, missing, shared};
+use vertice_testkit::kafka::{PASSWORD, USER, shared};
 
 use super::{Scene, login, record, same_on_the_topic};
 
 #[test]
 fn events_come_and_detections_go_by_tls_with_a_password() {
-    if let Some(missing) = missing() {
-        return println!("{missing}");
-    }
-    let (cluster, scene) = (shared(), Scene::new(shared()));
+    let Some(scene) = Scene::here() else { return };
+    let cluster = shared();
     let guarded = |password: &str, ca: &str| {
         let config = scene.config().replace(&scene.brokers, &cluster.brokers_guarded());
         let security = "[stream.kafka.security]\ntls = true\nsasl = \"scram-sha-256\"\n";

@@ -3,16 +3,12 @@
 use std::time::Duration;
 
 use vertice_stream::kafka::{Consumer, Settings};
-use vertice_testkit::kafka::{missing, shared};
 
 use super::{PARTITIONS, Scene, metrics, until};
 
 #[test]
 fn what_was_taken_away_has_no_lag_here() {
-    if let Some(missing) = missing() {
-        return println!("{missing}");
-    }
-    let scene = Scene::new(shared());
+    let Some(scene) = Scene::here() else { return };
     let server = scene.start();
     let series = || metrics(&server).lines().filter(|l| l.starts_with("vertice_kafka_lag_records{")).count();
     until("all partitions are its own", || series() == PARTITIONS as usize);

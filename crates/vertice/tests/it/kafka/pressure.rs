@@ -11,23 +11,11 @@ use std::time::Duration;
 use serde_json::Value;
 use vertice_stream::kafka::OutRecord;
 use vertice_testkit::kafka::{Cluster, missing};
-use vertice_testkit::scene::RULE;
+use vertice_testkit::scene::{RULE, TELL};
 
 use super::{Scene, detections, ids_in_log, login, record, same_on_the_topic, until};
 use crate::process::{KEY, Server};
 use crate::prometheus::written;
-
-/// Tells somebody of each address.
-const PLAYBOOK: &str = r#"
-name: Tell of Mallory
-version: "1"
-trigger: {condition: mallory_seen, severity_threshold: medium, confidence_threshold: 0.5}
-context_requirements: [source_ip]
-actions:
-  - id: tell
-    type: notification
-    parameters: {channel: webhook, message: "${source_ip} tries mallory"}
-"#;
 
 /// Events of a batch, each of an address of its own and each detected.
 const BATCH: usize = 16;
@@ -162,7 +150,7 @@ fn by_http(server: &Server, n: usize, heard: &Mutex<Heard>) -> Vec<String> {
 fn configure(scene: &Scene, receiver: &str) {
     let content = scene.dir.path().join("content");
     written(content.join("rules/mallory.yml"), RULE);
-    written(content.join("playbooks/tell.yml"), PLAYBOOK);
+    written(content.join("playbooks/tell.yml"), TELL);
     let secret = scene.write("secret", "0123456789abcdef0123456789abcdef");
     let text = format!(
         "{}[content]\ndirs = [{content:?}]\n[response]\nmode = \"live\"\n[response.notification]\nenabled = true\n\

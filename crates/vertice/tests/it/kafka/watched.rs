@@ -2,8 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use vertice_testkit::kafka::{missing, shared};
-
 use super::{Scene, login, record, same_on_the_topic, until};
 use crate::dashboard::{NEED_KAFKA, asked_by_alerts, asked_by_panels, names};
 use crate::metrics::{answered, declared};
@@ -11,13 +9,10 @@ use crate::prometheus::{Prometheus, there};
 
 #[test]
 fn what_panels_and_alerts_ask_of_kafka_a_vertice_that_reads_it_answers() {
-    if let Some(missing) = missing() {
-        return println!("{missing}");
-    }
     if !there(&["prometheus"], "what panels and alerts ask of Kafka") {
         return;
     }
-    let scene = Scene::new(shared());
+    let Some(scene) = Scene::here() else { return };
     let server = scene.start();
     let prometheus = Prometheus::start(scene.dir.path(), &server.url);
     // From before anything happened, or nothing would have risen.

@@ -84,11 +84,7 @@ const SUPPRESSED_BY: &str = "d->>'suppressed_by'";
 
 #[test]
 fn what_is_decided_at_one_instance_holds_at_all_and_in_every_shard() {
-    if let Some(missing) = missing() {
-        return println!("{missing}");
-    }
-    let dir = tempfile::tempdir().unwrap();
-    let Some(mut postgres) = Postgres::start(dir.path(), "decisions of many instances") else { return };
+    let Some((dir, mut postgres)) = place("decisions of many instances") else { return };
     let events = format!("m{}-decided-events", std::process::id());
     // Told nobody of anything: nothing is done but by people here.
     let site = Site::new(dir.path(), &postgres, "decided", &events, "[response]\nmode = \"observe\"\n");

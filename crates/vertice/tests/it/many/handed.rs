@@ -35,11 +35,7 @@ fn said(log: &Path) -> String {
 
 #[test]
 fn an_instance_beyond_the_shards_takes_decisions_and_takes_over() {
-    if let Some(missing) = missing() {
-        return println!("{missing}");
-    }
-    let dir = tempfile::tempdir().unwrap();
-    let Some(postgres) = Postgres::start(dir.path(), "an instance beyond the shards") else { return };
+    let Some((dir, postgres)) = place("an instance beyond the shards") else { return };
     let tool = written(dir.path().join("tool"), "#!/bin/sh\n");
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap().trim().to_owned();
     let playbook = TAKE_AWAY.replace("HOST", &host).replace("FILE", &tool.display().to_string());
@@ -77,11 +73,7 @@ fn an_instance_beyond_the_shards_takes_decisions_and_takes_over() {
 
 #[test]
 fn a_new_database_judges_what_the_topic_of_hits_has() {
-    if let Some(missing) = missing() {
-        return println!("{missing}");
-    }
-    let dir = tempfile::tempdir().unwrap();
-    let Some(postgres) = Postgres::start(dir.path(), "a new database") else { return };
+    let Some((dir, postgres)) = place("a new database") else { return };
     let events = format!("m{}-new-events", std::process::id());
     let old = Site::new(dir.path(), &postgres, "old", &events, "[sources]\nlocal = false\n");
     let server = old.start(0);
@@ -138,11 +130,7 @@ fn two(dir: &Path, postgres: &Postgres, cluster: &Cluster) -> (Site, Vec<Server>
 
 #[test]
 fn content_changes_in_all_shards_and_a_broker_that_dies_is_waited_for() {
-    if let Some(missing) = missing() {
-        return println!("{missing}");
-    }
-    let dir = tempfile::tempdir().unwrap();
-    let Some(postgres) = Postgres::start(dir.path(), "content and a broker that dies") else { return };
+    let Some((dir, postgres)) = place("content and a broker that dies") else { return };
     let cluster = Cluster::start(1);
     let (site, servers, publisher) = two(dir.path(), &postgres, &cluster);
 

@@ -80,11 +80,7 @@ fn run(server: &Server, address: &str) -> Option<Value> {
 
 #[test]
 fn who_slept_through_a_takeover_carries_nothing_out_and_writes_nothing() {
-    if let Some(missing) = missing() {
-        return println!("{missing}");
-    }
-    let dir = tempfile::tempdir().unwrap();
-    let Some(postgres) = Postgres::start(dir.path(), "who slept through a takeover") else { return };
+    let Some((dir, postgres)) = place("who slept through a takeover") else { return };
     let received = Arc::new(Received::default());
     let (site, mut awake, logs) = three(dir.path(), &postgres, "zombie", &received);
     // Before what was decided is kept, and then between saying that an order begins and claiming it.
@@ -127,11 +123,7 @@ fn who_slept_through_a_takeover_carries_nothing_out_and_writes_nothing() {
 
 #[test]
 fn what_may_have_arrived_is_not_sent_again_by_whoever_takes_over() {
-    if let Some(missing) = missing() {
-        return println!("{missing}");
-    }
-    let dir = tempfile::tempdir().unwrap();
-    let Some(postgres) = Postgres::start(dir.path(), "what may have arrived") else { return };
+    let Some((dir, postgres)) = place("what may have arrived") else { return };
     let received = Arc::new(Received::default());
     let (site, mut awake, logs) = three(dir.path(), &postgres, "sent", &received);
     let address = "203.0.113.9";
