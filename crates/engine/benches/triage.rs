@@ -95,7 +95,7 @@ fn full(detection: &Detection, threat: &Threat) -> Triage {
             judged.threat_id = ThreatId::derive(&format!("{n} {on}"));
             judged.entities = vec![Entity::host(&format!("host {on}")).expect("a name")];
             judged.rules[0].entity = judged.entities[0].clone();
-            let told = triage.judged(&judged, None, &said);
+            let told = triage.judged(&judged, &said);
             triage.judge(said.at, &told, Role::Alone);
         }
     }

@@ -39,7 +39,6 @@ pub struct Engine {
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 struct State {
     /// Whose state it is.
-    #[serde(default)]
     role: Role,
     /// The position after the last input's.
     next: Position,

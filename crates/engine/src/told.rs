@@ -41,7 +41,7 @@ pub struct Judged {
     pub rules: Vec<(String, Option<Prior>)>,
     /// Who it is about.
     pub entities: Vec<Entity>,
-    /// What was said of it before, and of what; that counts no more.
+    /// What it was confirmed for before; that counts no more.
     pub before: Option<Counted>,
     /// What is said.
     pub verdict: VerdictKind,
@@ -49,11 +49,9 @@ pub struct Judged {
     pub at: Timestamp,
 }
 
-/// What a verdict on a threat was counted for. A threat grows, so a later verdict may say something of more.
+/// What the confirmation of a threat was counted for. A threat grows, so a later verdict may say something of more.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Counted {
-    /// What was said.
-    pub verdict: VerdictKind,
     /// The rules.
     pub rules: BTreeSet<String>,
     /// The entities.

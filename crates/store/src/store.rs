@@ -402,7 +402,8 @@ fn telling(effects: &[Effect]) -> Vec<Telling> {
     for effect in effects {
         let EffectKind::Tell(told) = &effect.kind else { continue };
         let position = effect.id.position;
-        let index = all.iter().filter(|before| before.position == position).count() as u32;
+        // Effects come in the order of their positions.
+        let index = all.last().filter(|last| last.position == position).map_or(0, |last| last.index + 1);
         all.push(Telling { position, index, chunk: chunk::encode_input(&Input::Told(told.clone())) });
     }
     all

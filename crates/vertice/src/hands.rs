@@ -17,7 +17,7 @@ use vertice_engine::decide::Approved;
 use vertice_engine::{Content, Effect, EffectKind, Engine, Input};
 use vertice_model::{Action, Order, OrderId, Outcome, RunId, Task};
 use vertice_responder::{Begun, Responder};
-use vertice_store::{Store, SubmitError};
+use vertice_store::{ReadError, Store, SubmitError};
 
 use crate::clock::Clock;
 use crate::config::{Config, Mode};
@@ -294,13 +294,20 @@ pub fn carry_out(
 
 /// Who took an order up before. One that nobody claimed was not touched by anybody; of one that was claimed, only its
 /// claimant's own files say more.
+///
+/// Waits for a database that is away, for who can not be asked about may well be nobody.
 fn taken_up(store: &Store, order: OrderId) -> Begun {
-    match store.is_claimed(order) {
-        Ok(false) => Begun::Here,
-        Ok(true) => Begun::Elsewhere,
-        Err(error) => {
-            tracing::warn!(%error, %order, "whether an order was claimed before is not known, and so taken for so");
-            Begun::Elsewhere
+    loop {
+        match store.is_claimed(order) {
+            Ok(false) => return Begun::Here,
+            Ok(true) => return Begun::Elsewhere,
+            Err(ReadError::Database { .. }) if store.failed().borrow().is_none() => {
+                rest(vertice_store::limits::BUSY_RETRY)
+            }
+            Err(error) => {
+                tracing::warn!(%error, %order, "whether an order was claimed before is not known, and so taken for so");
+                return Begun::Elsewhere;
+            }
         }
     }
 }

@@ -20,7 +20,7 @@ use crate::limits;
 
 /// The form of the engine's state in a snapshot. Raised whenever a state of before could not be read or
 /// would mean something else; older snapshots are then passed over and the log is read from its beginning.
-const SNAPSHOT_VERSION: u32 = 2;
+const SNAPSHOT_VERSION: u32 = 3;
 
 /// What a stretch of the log came to, for whoever wants to tell it. It is durable by then.
 pub struct Judged<'a> {

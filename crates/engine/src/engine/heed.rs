@@ -35,8 +35,7 @@ impl Engine {
     pub(super) fn verdict(&mut self, threat: ThreatId, said: Verdict, out: &mut Out) {
         let (now, kind, by) = (said.at, said.verdict, said.by.clone());
         let Some(judged) = self.state.threats.get(threat).cloned() else { return };
-        let before = judged.verdict.as_ref().map(|v| v.verdict);
-        let told = self.state.triage.judged(&judged, before, &said);
+        let told = self.state.triage.judged(&judged, &said);
         let suppressions = self.state.triage.judge(now, &told, self.state.role);
         if self.state.threats.judge(threat, said) {
             out.changes(self.state.responses.verdict(now, threat, kind, &by, &self.content.policy));
@@ -61,7 +60,7 @@ impl Engine {
     /// Publishes suppressions that changed. The others hold what the home of suppressions says.
     fn decided(&self, changed: impl IntoIterator<Item = Suppression>, out: &mut Out) {
         for suppression in changed {
-            let telling = telling(&suppression).filter(|_| self.state.role == Role::Home);
+            let telling = if self.state.role == Role::Home { telling(&suppression) } else { None };
             out.publish(Record::Suppression(suppression));
             if let Some(telling) = telling {
                 out.push(EffectKind::Tell(Told::Suppression(Box::new(telling))));

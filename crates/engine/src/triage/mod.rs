@@ -30,7 +30,6 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use vertice_model::{
     Consultation, Detection, Opinion, Raised, Suppression, Threat, ThreatId, ThreatState, Timestamp, Verdict,
-    VerdictKind,
 };
 
 use self::ask::Consultations;
@@ -41,7 +40,7 @@ use crate::told::{Judged, Role, Suppressing};
 pub use ask::{Answered, Consult};
 pub use clean::text as clean_text;
 pub use posterior::Prior;
-pub use suppress::Wished;
+pub use suppress::{Wished, telling};
 
 /// What people's verdicts and models' opinions left behind.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
@@ -126,9 +125,9 @@ impl Triage {
         opinion.playbooks.iter().for_each(|playbook| raised.propose(playbook));
     }
 
-    /// All that a verdict on a threat says something of, of which `before` was said before.
-    pub fn judged(&mut self, threat: &Threat, before: Option<VerdictKind>, said: &Verdict) -> Judged {
-        self.standings.judged(threat, before, said)
+    /// All that a verdict on a threat says something of.
+    pub fn judged(&mut self, threat: &Threat, said: &Verdict) -> Judged {
+        self.standings.judged(threat, said)
     }
 
     /// A person judged a threat, here or in another shard. Returns the suppressions that this changes.
@@ -181,10 +180,4 @@ impl Triage {
 #[must_use]
 pub fn taken(closed: &Consultation) -> Option<&Opinion> {
     ask::taken(closed)
-}
-
-/// A suppression as the other shards are told of it; `None` of one that was only proposed.
-#[must_use]
-pub fn telling(suppression: &Suppression) -> Option<Suppressing> {
-    suppress::telling(suppression)
 }

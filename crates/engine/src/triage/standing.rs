@@ -19,8 +19,8 @@ pub(super) struct Standings {
     /// Pairs of a rule and an entity that are remembered, over all rules.
     pairs: usize,
     verdicts: VecDeque<Similar>,
-    /// What the verdict on each threat was counted for that is confirmed, and so may be judged again.
-    #[serde(default)]
+    /// What the verdict on each threat was counted for that is confirmed, and so may be judged again: those held, and those
+    /// gone since [`Standings::forget`].
     given: BTreeMap<ThreatId, Counted>,
 }
 
@@ -48,20 +48,14 @@ impl Tally {
         Tally { ever_confirmed: 0, posterior: posterior(prior, 0, 0, of_entity) }
     }
 
-    /// A verdict takes the place of an earlier one of the same threat.
-    fn count(&mut self, prior: Prior, before: Option<VerdictKind>, said: VerdictKind) {
+    /// A verdict takes the place of an earlier confirmation of the same threat.
+    fn count(&mut self, prior: Prior, was_confirmed: bool, said: VerdictKind) {
         let Posterior { mut false_positives, mut confirmed, of_entity, .. } = self.posterior;
-        match before {
-            Some(VerdictKind::Confirmed) => confirmed = confirmed.saturating_sub(1),
-            Some(VerdictKind::FalsePositive | VerdictKind::Benign) => {
-                false_positives = false_positives.saturating_sub(1);
-            }
-            None => {}
-        }
+        confirmed = confirmed.saturating_sub(u64::from(was_confirmed));
         match said {
             VerdictKind::Confirmed => {
                 confirmed += 1;
-                self.ever_confirmed += u64::from(before != Some(VerdictKind::Confirmed));
+                self.ever_confirmed += u64::from(!was_confirmed);
             }
             VerdictKind::FalsePositive | VerdictKind::Benign => false_positives += 1,
         }
@@ -97,24 +91,22 @@ impl Standings {
     }
 
     /// All that a verdict on a threat says something of, here and elsewhere.
-    pub(super) fn judged(&mut self, threat: &Threat, before: Option<VerdictKind>, said: &Verdict) -> Judged {
+    pub(super) fn judged(&mut self, threat: &Threat, said: &Verdict) -> Judged {
         let counts =
             |seen: &RuleSeen| (seen.severity >= Severity::Low).then(|| self.rules.get(&seen.rule_id)).flatten();
         let prior = |seen: &RuleSeen| counts(seen).map(|standing| standing.prior);
         let rules: Vec<(String, Option<Prior>)> =
             threat.rules.iter().map(|seen| (seen.rule_id.clone(), prior(seen))).collect();
-        let counted = |verdict| Counted {
-            verdict,
+        let counted = Counted {
             rules: rules.iter().filter(|(_, prior)| prior.is_some()).map(|(rule_id, _)| rule_id.clone()).collect(),
             entities: threat.entities.iter().cloned().collect(),
         };
         let id = threat.threat_id;
-        let given = match said.verdict {
-            VerdictKind::Confirmed => self.given.insert(id, counted(said.verdict)),
+        // Any other verdict closes its threat, so what may be judged again was confirmed.
+        let before = match said.verdict {
+            VerdictKind::Confirmed => self.given.insert(id, counted),
             VerdictKind::FalsePositive | VerdictKind::Benign => self.given.remove(&id),
         };
-        // Of one that was given before this was remembered, it was for all of it as it is now.
-        let before = before.map(|before| given.unwrap_or_else(|| counted(before)));
         Judged { threat: id, rules, entities: threat.entities.clone(), before, verdict: said.verdict, at: said.at }
     }
 
@@ -130,9 +122,9 @@ impl Standings {
             let Some(standing) = prior.and_then(|prior| standing(&mut self.rules, rule_id, prior)) else { continue };
             let prior = standing.prior;
             let before = said.before.as_ref().filter(|before| before.rules.contains(rule_id));
-            standing.judged.count(prior, before.map(|b| b.verdict), verdict);
+            standing.judged.count(prior, before.is_some(), verdict);
             for entity in &said.entities {
-                let before = before.filter(|before| before.entities.contains(entity)).map(|b| b.verdict);
+                let was_confirmed = before.is_some_and(|before| before.entities.contains(entity));
                 let key = key(entity);
                 if !standing.on.contains_key(&key) {
                     if self.pairs >= limits::ENTITIES_JUDGED_MAX {
@@ -143,7 +135,7 @@ impl Standings {
                     standing.on.insert(key.clone(), Tally::none(prior, true));
                 }
                 if let Some(judged) = standing.on.get_mut(&key) {
-                    judged.count(prior, before, verdict);
+                    judged.count(prior, was_confirmed, verdict);
                 }
             }
         }

@@ -247,7 +247,8 @@ impl Suppressions {
 }
 
 /// A suppression as the other shards are told of it; `None` of one that was only proposed.
-pub(super) fn telling(suppression: &Suppression) -> Option<Suppressing> {
+#[must_use]
+pub fn telling(suppression: &Suppression) -> Option<Suppressing> {
     let stands = match &suppression.state {
         SuppressionState::Proposed => return None,
         SuppressionState::Applied { by, at, until } => Stands::Applied { by: by.clone(), at: *at, until: *until },

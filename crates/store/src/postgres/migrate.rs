@@ -12,9 +12,10 @@ use super::copies::{self, TABLES, Table};
 use super::opening::session;
 use super::session::{Session, words};
 use super::settings::PostgresSettings;
+use crate::concern::HOME;
 use crate::error::{OpenError, ReadError, SubmitError};
 use crate::head::Head;
-use crate::{Check, Clock, Options, Store, audit};
+use crate::{Check, Clock, Filter, Options, RecordKind, Store, audit};
 
 /// Under which setting a directory remembers which move it is part of.
 const MOVE: &str = "moving_to_postgres";
@@ -61,6 +62,14 @@ pub enum MoveError {
         /// Why not.
         what: String,
     },
+    /// Another shard than the one that decides about suppressions would hold some.
+    #[error(
+        "the directory has {count} suppressions, about which shard {HOME} decides: move it to that one; nothing was changed"
+    )]
+    Suppressions {
+        /// How many.
+        count: u64,
+    },
     /// What was moved is not what was there.
     #[error("{server}: {table}: {what}; the shard can not be taken, and the directory is as it was")]
     Different {
@@ -87,6 +96,11 @@ pub fn migrate(
 ) -> Result<Moved, MoveError> {
     // Held until the end, so that nobody else has it.
     let store = Store::open(dir, clock, Options { check: Check::Everything, ..Options::default() })?;
+    // Elsewhere they would keep detections back, and nobody could see or lift them.
+    let count = store.count(RecordKind::Suppression, &Filter::default())?;
+    if shard != HOME && count > 0 {
+        return Err(MoveError::Suppressions { count });
+    }
     let id = identity(&store)?;
     let mut to = Target { session: session(settings, "migrate")?, server: settings.whereabouts(), shard, id };
     to.reserve()?;

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use vertice_engine::{Effect, EffectKind, Record, RefusedEvent};
 use vertice_model::{
-    Confidence, Detection, DetectionId, EffectId, Entity, EventId, Position, Posterior, RawEvent, Severity, Threat,
-    ThreatId, ThreatState, Timestamp, Triage,
+    Confidence, Detection, DetectionId, EffectId, Entity, EventId, Position, Posterior, Principal, RawEvent, Scope,
+    Severity, Suppression, SuppressionId, SuppressionState, Threat, ThreatId, ThreatState, Timestamp, Triage,
 };
 use vertice_store::{Clock, Options, PostgresSettings, Store, Submission};
 use vertice_testkit::postgres::Postgres;
@@ -125,4 +125,21 @@ pub fn refused(position: u64) -> Record {
         origin: "test".to_owned(),
         reason: "why not".to_owned(),
     })
+}
+
+/// A suppression of `rule`, called `s`, that was proposed and has kept so many detections back.
+pub fn suppression(reason: &str, suppressed: u64) -> Suppression {
+    let (mean, lower, upper, of_entity) = (0.5, 0.1, 0.9, false);
+    Suppression {
+        suppression_id: SuppressionId::derive("s"),
+        scope: Scope { rule_id: "rule".into(), on: None },
+        state: SuppressionState::Proposed,
+        reason: reason.to_owned(),
+        proposed_by: Principal("ana".into()),
+        proposed_at: Timestamp::default(),
+        false_positive: Posterior { mean, lower, upper, false_positives: 0, confirmed: 0, of_entity },
+        would_hide_confirmed: 0,
+        suppressed,
+        updated_at: Timestamp::default(),
+    }
 }

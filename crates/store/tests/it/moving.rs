@@ -11,14 +11,11 @@ use vertice_testkit::postgres::Postgres;
 
 use crate::audit::{answers, stretch};
 use crate::damage::{fill, read_everything};
-use crate::fixture::{clock_at, numbered, open, settings};
+use crate::fixture::{clock_at, effect, numbered, open, settings, suppression};
+use crate::postgres::take;
 
 fn move_to(dir: &Path, settings: &PostgresSettings, shard: u32) -> Result<vertice_store::postgres::Moved, MoveError> {
     migrate(dir, (settings, shard), clock_at(0), &mut |_, _| {})
-}
-
-fn take(settings: &PostgresSettings, shard: u32) -> Store {
-    Store::take_shard(settings, shard, clock_at(1_000_000)).expect("it can be taken")
 }
 
 /// A data directory with everything in it.
@@ -118,6 +115,24 @@ fn what_became_different_on_the_way_is_found() {
         }
         assert!(Store::take_shard(&settings, 0, clock_at(0)).is_err(), "nobody can take it");
     }
+}
+
+#[test]
+fn suppressions_go_to_the_shard_that_decides_about_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(server) = Postgres::start(dir.path(), "moving suppressions to PostgreSQL") else { return };
+    server.database("defense");
+    let (data, settings) = (dir.path().join("data"), settings(&server, "defense", dir.path()));
+    let store = open(&data);
+    store.submit_blocking(numbered(0..1)).unwrap();
+    let proposed = effect(1, 0, vertice_engine::Record::Suppression(suppression("a test", 0)));
+    store.project(Position(1), &[proposed]).unwrap().wait().unwrap();
+    store.close().unwrap();
+    match move_to(&data, &settings, 1) {
+        Err(error @ MoveError::Suppressions { count: 1 }) => assert!(error.to_string().contains("shard 0")),
+        other => panic!("{other:?}"),
+    }
+    move_to(&data, &settings, 0).unwrap();
 }
 
 fn whole(settings: &PostgresSettings, shard: u32) -> Result<Verified, AuditError> {

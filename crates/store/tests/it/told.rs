@@ -5,12 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use vertice_engine::{Counted, Effect, EffectKind, Input, Judged, Role, Told};
 use vertice_model::{
-    Entity, Position, Principal, Scope, SuppressionId, SuppressionState, SuppressionWish, ThreatId, Timestamp,
-    VerdictKind,
+    Entity, Position, Principal, Scope, SuppressionId, SuppressionWish, ThreatId, Timestamp, VerdictKind,
 };
 use vertice_store::{Filter, Page, RecordKind, Store};
 
-use crate::fixture::{clock_at, effect, numbered, open};
+use crate::fixture::{clock_at, effect, numbered, open, suppression};
 use crate::postgres::{server, take};
 
 fn judged(name: &str) -> Told {
@@ -19,7 +18,6 @@ fn judged(name: &str) -> Told {
         rules: vec![("rule".to_owned(), Some((1, 3))), ("too low to count".to_owned(), None)],
         entities: Vec::new(),
         before: Some(Counted {
-            verdict: VerdictKind::Confirmed,
             rules: ["rule".to_owned()].into(),
             entities: Entity::ip("192.0.2.7").into_iter().collect(),
         }),
@@ -176,27 +174,7 @@ fn of_a_suppression_that_every_shard_has_one_is_shown_with_all_that_it_kept_back
     let all_shards = Store::overview(&settings, clock_at(1_000_000)).unwrap();
     let id = SuppressionId::derive("s");
     for (shard, suppressed) in [(0, 3), (1, 4), (2, 5)] {
-        let posterior = vertice_model::Posterior {
-            mean: 0.5,
-            lower: 0.1,
-            upper: 0.9,
-            false_positives: 0,
-            confirmed: 0,
-            of_entity: false,
-        };
-        let by = Principal("ana".into());
-        let copy = vertice_model::Suppression {
-            suppression_id: id,
-            scope: Scope { rule_id: "rule".into(), on: None },
-            state: SuppressionState::Proposed,
-            reason: format!("of shard {shard}"),
-            proposed_by: by,
-            proposed_at: Timestamp::default(),
-            false_positive: posterior,
-            would_hide_confirmed: 0,
-            suppressed,
-            updated_at: Timestamp::default(),
-        };
+        let copy = suppression(&format!("of shard {shard}"), suppressed);
         let store = take(&settings, shard);
         store.submit_blocking(numbered(0..1)).unwrap();
         let copy = effect(1, 0, vertice_engine::Record::Suppression(copy));

@@ -111,7 +111,7 @@ fn tell(moved: &Moved, settings: &PostgresSettings, shard: u32, out: &mut Out) -
 /// What came of it, by exit code.
 fn failed(error: MoveError) -> anyhow::Error {
     match &error {
-        MoveError::Refused { .. } | MoveError::Open(OpenError::InUse { .. }) => {
+        MoveError::Refused { .. } | MoveError::Suppressions { .. } | MoveError::Open(OpenError::InUse { .. }) => {
             Failure::Usage(error.to_string()).into()
         }
         MoveError::Server { .. } | MoveError::Open(OpenError::Server { .. }) => {

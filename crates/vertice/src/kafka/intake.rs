@@ -228,7 +228,7 @@ impl Intake {
         }
         let Some(mut work) = self.work.pop_front() else { return Ok(()) };
         if !self.deliver(&mut work) {
-            self.work.push_front(work);
+            self.put_back(work);
             return self.block(limits::KAFKA_SEND_AGAIN);
         }
         match self.parts.rim.store.begin(work.submission()) {
@@ -296,6 +296,11 @@ impl Intake {
         rim.counts(*place, events, refused);
     }
 
+    /// Puts back what waits for others: meanwhile judging need not give way to it.
+    fn put_back(&mut self, work: Work) {
+        self.work.push_front(Work { shares: work.shares, _bulk: None });
+    }
+
     /// Puts back what the store did not keep, to be tried again.
     fn not_kept(&mut self, work: Work, error: SubmitError) -> Result<(), Ended> {
         match error {
@@ -303,7 +308,7 @@ impl Intake {
                 if self.blocked.is_none() {
                     tracing::warn!("events of Kafka wait: {error}");
                 }
-                self.work.push_front(work);
+                self.put_back(work);
                 self.block(retry_after)
             }
             SubmitError::TooLarge { .. } | SubmitError::Stopped(_) => {
