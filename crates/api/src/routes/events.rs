@@ -174,6 +174,7 @@ fn begin(api: &Inner, checked: Checked, key: Option<[u8; 32]>, body_digest: Opti
     if count == 0 {
         let problem = match refused.first() {
             None => return Err(Problem::bad_request("the body has no events")),
+            Some(only) if refused_total == 1 => format!("the event was refused: {}", only.reason),
             Some(first) => {
                 format!("all {refused_total} events were refused; number {}: {}", first.number, first.reason)
             }
