@@ -4,8 +4,8 @@
 //! Each is kept by a name, a bouncer's behind `bouncer/`, which the name of no person's key can have in it. That a key
 //! comes or goes stands in the log before it does, so that none is ever in force that the audit does not get to know of.
 //!
-//! Of many instances each has those that the store keeps in memory, and reads them again when it hears that another
-//! changed them, and before it changes them itself. So no request waits for a database.
+//! Of many instances each has those that the store keeps in memory, and reads them again twice a second, for another may
+//! have changed them, and before it changes them itself. So no request waits for a database.
 
 use std::sync::{Mutex, PoisonError, RwLock};
 

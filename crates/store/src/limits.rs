@@ -93,10 +93,6 @@ pub const OVERVIEW_ASK: Duration = Duration::from_millis(5);
 /// How often an overview looks how far the shards are: a person sees no difference.
 pub const OVERVIEW_LOOK: Duration = Duration::from_millis(50);
 
-/// How often an overview looks whether there are other API keys: one that leaked is refused everywhere half a second
-/// after it was removed. A query over some hundred rows.
-pub const OVERVIEW_KEYS_LOOK: Duration = Duration::from_millis(500);
-
 /// How long it is remembered who claimed an order. It is asked again within minutes, or never.
 pub const CLAIM_DAYS: i32 = 30;
 

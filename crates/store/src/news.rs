@@ -16,8 +16,6 @@ pub(crate) struct News {
     pub(crate) failed: watch::Sender<Option<Stopped>>,
     /// How far each shard has come, in an overview.
     pub(crate) shards: watch::Sender<Vec<ShardState>>,
-    /// What tells the API keys that there are from others, in an overview.
-    pub(crate) keys: watch::Sender<String>,
     /// Why what was judged, or anything at all, can not be kept now; `None` where it can.
     pub(crate) keeping_waits: watch::Sender<Option<String>>,
     /// Why judging waits for something else than that.
@@ -31,7 +29,6 @@ impl News {
             judged: watch::Sender::new(judged),
             failed: watch::Sender::new(None),
             shards: watch::Sender::new(Vec::new()),
-            keys: watch::Sender::default(),
             keeping_waits: watch::Sender::default(),
             judging_waits: watch::Sender::default(),
         }

@@ -309,15 +309,6 @@ impl Store {
         self.0.news.judging_waits.send_replace(why);
     }
 
-    /// Follows the API keys of an overview: it changes whenever one was added or removed, by whomever. Whoever follows
-    /// them from now on does not know them yet.
-    #[must_use]
-    pub fn api_keys_changed(&self) -> watch::Receiver<String> {
-        let mut keys = self.0.news.keys.subscribe();
-        keys.mark_changed();
-        keys
-    }
-
     /// The last position of the log; 0 when it is empty.
     #[must_use]
     pub fn log_end(&self) -> Position {

@@ -72,6 +72,10 @@ pub const SOURCE_BATCHES_WAITING: usize = 2;
 /// Pause before a source that ended is started again: long enough not to fill a log with its failures.
 pub const SOURCE_PAUSE: std::time::Duration = std::time::Duration::from_secs(5);
 
+/// How often an instance reads the API keys again, which another may have changed: one that leaked is refused everywhere
+/// half a second after it was removed. A query that gives some ten rows, and a thousand at the most.
+pub const KEYS_POLL: std::time::Duration = std::time::Duration::from_millis(500);
+
 /// How often a followed file is looked at. Detection should take seconds at the most; this is a tenth of one.
 pub const FILE_POLL: std::time::Duration = std::time::Duration::from_millis(100);
 

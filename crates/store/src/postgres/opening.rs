@@ -141,7 +141,6 @@ pub(crate) fn overview(settings: &PostgresSettings, clock: Clock) -> Result<Shar
         left: HashMap::new(),
         pause: Pause::new(),
         looked: None,
-        looked_for_keys: None,
     };
     leaver.look_first().map_err(unread(settings))?;
     let leaver = thread(settings, "store-overview", move || leaver.run())?;

@@ -38,8 +38,6 @@ pub(crate) struct Leaver {
     pub(crate) pause: Pause,
     /// When it was last looked how far the shards are.
     pub(crate) looked: Option<Instant>,
-    /// The same of the API keys.
-    pub(crate) looked_for_keys: Option<Instant>,
 }
 
 /// Something on its way to a shard.
@@ -149,10 +147,6 @@ impl Leaver {
             self.look(&mut session).map_err(|e| e.to_string())?;
             self.looked = Some(monotonic());
         }
-        if !ending && self.looked_for_keys.is_none_or(|at| at.elapsed() >= limits::OVERVIEW_KEYS_LOOK) {
-            self.look_for_keys(&mut session).map_err(|e| words(&e))?;
-            self.looked_for_keys = Some(monotonic());
-        }
         self.pause = Pause::new();
         self.session = Some(session);
         Ok(())
@@ -237,13 +231,6 @@ impl Leaver {
         }
     }
 
-    /// Whatever instance added or removed a key, all of them learn it here, and not when a request comes.
-    fn look_for_keys(&self, session: &mut Session) -> Result<(), postgres::Error> {
-        let found = session.row(KEYS, &[])?.map_or_else(String::new, |row| row.get(0));
-        self.news.keys.send_if_modified(|known| std::mem::replace(known, found.clone()) != found);
-        Ok(())
-    }
-
     /// Looks how far the shards are before anybody asks.
     pub(crate) fn look_first(&mut self) -> Result<(), ReadError> {
         let Some(mut session) = self.session.take() else { return Ok(()) };
@@ -267,9 +254,6 @@ impl Leaver {
         Ok(())
     }
 }
-
-/// What tells the API keys that there are from any others: their checksums, which have their names and times in them.
-const KEYS: &str = "SELECT count(*)::text || ' ' || coalesce(sum(checksum), 0)::text FROM api_key";
 
 fn cursors(session: &mut Session, append: &Append) -> Result<(), postgres::Error> {
     append.cursors.iter().try_for_each(|cursor| keep::set_cursor(session, 0, cursor))

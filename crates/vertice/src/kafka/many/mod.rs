@@ -232,24 +232,19 @@ async fn first_key(overview: &Store) -> Result<(Links, Vec<vertice_store::ApiKey
     made.await.context("making the first API key")?
 }
 
-/// Has this instance know the API keys that there are, whichever instance adds or removes them.
+/// Has this instance know the API keys that there are, whichever instance adds or removes them. It reads them, and does not
+/// ask whether they changed: what one instance adds and another removes in between would be no change to who looks after
+/// both, and in force for ever where it was added.
 async fn follow_keys(store: Store, keys: Arc<Keyring>, stop: CancellationToken) {
-    let mut changed = store.api_keys_changed();
-    loop {
-        tokio::select! {
-            heard = changed.changed() => if heard.is_err() { return },
-            () = stop.cancelled() => return,
+    let mut known = true;
+    while !stop.is_cancelled() {
+        let (keys, store) = (Arc::clone(&keys), store.clone());
+        let Ok(read) = tokio::task::spawn_blocking(move || keys.renew(&store)).await else { return };
+        if let (Err(error), true) = (&read, known) {
+            tracing::warn!("the API keys can not be read; those that were known stay in force: {error}");
         }
-        loop {
-            let (keys, store) = (Arc::clone(&keys), store.clone());
-            let Ok(read) = tokio::task::spawn_blocking(move || keys.renew(&store)).await else { return };
-            let Err(error) = read else { break };
-            tracing::warn!("the API keys changed and can not be read: {error}");
-            super::rest(&stop, limits::SOURCE_PAUSE).await;
-            if stop.is_cancelled() {
-                return;
-            }
-        }
+        known = read.is_ok();
+        super::rest(&stop, limits::KEYS_POLL).await;
     }
 }
 

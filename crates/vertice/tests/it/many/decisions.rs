@@ -161,6 +161,11 @@ fn keys(servers: &[Server]) {
     assert_eq!(servers[1].delete("/api/v1/keys/bob"), Some(204));
     assert!(!let_in(&servers[1]));
     until("the key is none at the others", || !servers.iter().any(let_in));
+    // Added and removed before the one that added it looks again.
+    let added = servers[0].post_json("/api/v1/keys", &json!({"name": "eve"})).unwrap().1;
+    assert_eq!(servers[1].delete("/api/v1/keys/eve"), Some(204));
+    let let_in = |server: &Server| server.answer_to(added["key"].as_str().unwrap(), "/api/v1/keys").0 == 200;
+    until("it is none where it was added", || !servers.iter().any(let_in));
 }
 
 fn readiness(servers: &[Server], postgres: &mut Postgres) {
