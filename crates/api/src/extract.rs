@@ -251,8 +251,10 @@ impl Receiving {
                 return Err(self.too_large());
             }
             received.put(&data, self.memory.as_ref())?;
+            // Of a long line that comes in small pieces only the new one is looked through.
             if let Some(ahead) = &mut ahead
                 && received.rest.len() >= limits::SHARE_BYTES
+                && memchr::memchr(b'\n', &data).is_some()
             {
                 received.hand_on(ahead, false).await?;
             }

@@ -67,19 +67,22 @@ pub enum LinkSecretError {
     Damaged,
 }
 
-/// The secret of [`crate::Links`] that a data directory keeps; made at first use. Blocks.
+/// The secret of [`crate::Links`] that a store keeps; made at first use. Of two instances that make one at the same time
+/// both get the one that was first. Blocks.
 ///
 /// # Errors
 /// When it can neither be read nor made.
 pub fn link_secret(store: &Store) -> Result<[u8; 32], LinkSecretError> {
-    if let Some(kept) = store.meta(LINK_SECRET)? {
-        let hash = blake3::Hash::from_hex(&kept).map_err(|_| LinkSecretError::Damaged)?;
-        return Ok(*hash.as_bytes());
-    }
-    let mut secret = [0_u8; 32];
-    getrandom::fill(&mut secret)?;
-    store.set_meta(LINK_SECRET, blake3::Hash::from_bytes(secret).to_hex().as_str())?;
-    Ok(secret)
+    let kept = match store.meta(LINK_SECRET)? {
+        Some(kept) => kept,
+        None => {
+            let mut secret = [0_u8; 32];
+            getrandom::fill(&mut secret)?;
+            store.make_meta(LINK_SECRET, blake3::Hash::from_bytes(secret).to_hex().as_str())?;
+            store.meta(LINK_SECRET)?.ok_or(LinkSecretError::Damaged)?
+        }
+    };
+    blake3::Hash::from_hex(&kept).map(|hash| *hash.as_bytes()).map_err(|_| LinkSecretError::Damaged)
 }
 
 /// From which calls a key is needed on a loopback listener.

@@ -93,6 +93,8 @@ pub(crate) enum Keep {
     Meta {
         key: String,
         value: String,
+        /// Whether one that is there stays.
+        once: bool,
     },
     /// The right to carry out an order; whether it is had.
     Claim {

@@ -369,7 +369,15 @@ impl Store {
     /// # Errors
     /// As [`Store::submit`].
     pub fn set_meta(&self, key: &str, value: &str) -> Result<(), SubmitError> {
-        self.keep(Keep::Meta { key: key.to_owned(), value: value.to_owned() }).map(|_| ())
+        self.keep(Keep::Meta { key: key.to_owned(), value: value.to_owned(), once: false }).map(|_| ())
+    }
+
+    /// Keeps a setting that there is not yet; false if there is one. Blocks.
+    ///
+    /// # Errors
+    /// As [`Store::submit`].
+    pub fn make_meta(&self, key: &str, value: &str) -> Result<bool, SubmitError> {
+        self.keep(Keep::Meta { key: key.to_owned(), value: value.to_owned(), once: true })
     }
 
     /// Claims an order, right before it is carried out: the token that fences it, or `None` if it is claimed with a later

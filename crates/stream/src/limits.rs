@@ -67,6 +67,10 @@ pub const FRAME_BYTES_MAX: usize = 64 * 1024;
 /// Most syslog connections at once: 64 KiB each makes 32 MiB.
 pub const CONNECTIONS_MAX: usize = 512;
 
+/// How long to wait before accepting again when the system has no more file descriptors. Connections end at about that
+/// rate on a machine that is so busy.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
 /// How long a syslog connection may say nothing. Senders that are idle by nature open a new one.
 pub const CONNECTION_IDLE: Duration = Duration::from_secs(600);
 

@@ -71,7 +71,12 @@ pub async fn start(rim: &Rim, config: &Sources, local: &[Local]) -> Result<JoinS
         let place = rim.announce(format!("tcp://{}", listener.local_addr()?), "syslog_tcp");
         let counts = Arc::new(Counts::default());
         let queue = rim.feeder(place, "syslog_tcp", &counts, &mut running);
-        running.spawn(until_stopped(rim.clone(), place, syslog::tcp(listener, queue, counts, rim.stop.clone())));
+        let accepting = syslog::tcp(listener, queue, counts, rim.stop.clone());
+        let accepting = async {
+            accepting.await;
+            Ok(())
+        };
+        running.spawn(until_stopped(rim.clone(), place, accepting));
     }
     Ok(running)
 }

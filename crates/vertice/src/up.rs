@@ -163,7 +163,7 @@ async fn serve(config: &Config, opened: Opened) -> Result<()> {
             .start(config.response.mode, &ends.hands)
     };
     let asker = (!config.response.link_base.is_empty()).then(|| Asker::new(config, links, Arc::clone(&clock)).start());
-    let sentinel = sentinel(config, &store, &clock)?;
+    let sentinel = sentinel(config, &store, &store, &clock)?;
     let judging = {
         let (store, clock, stop) = (store.clone(), Arc::clone(&clock), ends.pipeline.clone());
         let (ready, jobs) = (Arc::clone(&reloading.ready), acting.jobs.clone());
@@ -179,19 +179,19 @@ async fn serve(config: &Config, opened: Opened) -> Result<()> {
     Running { store, ends, sources, serving, acting, watching, beyond }.drain(ended).await
 }
 
-/// Whoever asks language models, where people want them asked.
+/// Whoever asks language models, where people want them asked. What was spent is kept in the instance's own store.
 ///
 /// # Errors
 /// When a model can not be used, or there are no threads for it.
-pub fn sentinel(config: &Config, store: &Store, clock: &Arc<Clock>) -> Result<Option<Arc<Sentinel>>> {
+pub fn sentinel(config: &Config, store: &Store, own: &Store, clock: &Arc<Clock>) -> Result<Option<Arc<Sentinel>>> {
     if !config.sentinel.ask {
         return Ok(None);
     }
-    let models = Arc::new(sentinel::models(&config.sentinel, clock, sentinel::spent_before(store)?)?);
+    let models = Arc::new(sentinel::models(&config.sentinel, clock, sentinel::spent_before(own)?)?);
     if models.is_empty() {
         tracing::warn!("[sentinel] ask is true, and no model is configured: consultations are skipped");
     }
-    let ask = sentinel::remembering(sentinel::by(Arc::clone(&models)), models, store.clone());
+    let ask = sentinel::remembering(sentinel::by(Arc::clone(&models)), models, own.clone());
     let started = Sentinel::start(ask, sentinel::into_log(store.clone()));
     Ok(Some(Arc::new(started.context("starting what asks models")?)))
 }

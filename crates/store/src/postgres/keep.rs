@@ -141,11 +141,11 @@ pub(crate) fn keep(
             session.execute(sql, &[name, &&hash[..], &us, &sum])?
         }
         Keep::RemoveApiKey { name } => session.execute("DELETE FROM api_key WHERE name = $1", &[name])?,
-        Keep::Meta { key, value } => {
+        Keep::Meta { key, value, once } => {
             let sum = sums::pair(b"meta", key, value.as_bytes());
             let sql = "INSERT INTO meta (shard, key, value, checksum) VALUES ($1, $2, $3, $4)
-                ON CONFLICT (shard, key) DO UPDATE SET value = excluded.value, checksum = excluded.checksum";
-            session.execute(sql, &[&shard_number, key, &value.as_bytes(), &sum])?
+                ON CONFLICT (shard, key) DO UPDATE SET value = excluded.value, checksum = excluded.checksum WHERE NOT $5";
+            session.execute(sql, &[&shard_number, key, &value.as_bytes(), &sum, once])?
         }
         Keep::Claim { order } => {
             session.execute(

@@ -42,14 +42,12 @@ pub(crate) fn cursor(db: &Connection, place: Place<'_>, source: &str) -> Result<
     place.unless_damaged(Some(value), ok, source)
 }
 
-/// Changes a setting.
-pub(crate) fn set_meta(db: &Connection, key: &str, value: &str) -> Sql<bool> {
-    db.prepare_cached("INSERT OR REPLACE INTO meta (key, value, checksum) VALUES (?, ?, ?)")?.execute((
-        key,
-        value,
-        sums::pair(b"meta", key, value.as_bytes()),
-    ))?;
-    Ok(true)
+/// Changes a setting; `once` leaves one that is there as it is.
+pub(crate) fn set_meta(db: &Connection, key: &str, value: &str, once: bool) -> Sql<bool> {
+    let sql = "INSERT INTO meta (key, value, checksum) VALUES (?, ?, ?)
+        ON CONFLICT (key) DO UPDATE SET value = excluded.value, checksum = excluded.checksum WHERE NOT ?";
+    let sum = sums::pair(b"meta", key, value.as_bytes());
+    Ok(db.prepare_cached(sql)?.execute((key, value, sum, once))? > 0)
 }
 
 /// A setting.

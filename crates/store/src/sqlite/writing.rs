@@ -183,7 +183,7 @@ impl Tx for Writing<'_> {
             }
             Keep::AddApiKey { name, hash } => keep::add_api_key(self.db, name, hash, now),
             Keep::RemoveApiKey { name } => keep::remove_api_key(self.db, name),
-            Keep::Meta { key, value } => keep::set_meta(self.db, key, value),
+            Keep::Meta { key, value, once } => keep::set_meta(self.db, key, value, *once),
             // There is no other instance that could have it.
             Keep::Claim { .. } => Ok(true),
         };

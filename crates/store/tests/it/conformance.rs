@@ -293,6 +293,9 @@ fn keys_and_settings_are_kept(open: Opener<'_>) {
     assert!(!store.remove_api_key("ben").unwrap());
     store.set_meta("mode", "observe").unwrap();
     store.set_meta("mode", "live").unwrap();
+    assert!(!store.make_meta("mode", "observe").unwrap());
+    assert!(store.make_meta("secret", "a").unwrap());
+    assert!(!store.make_meta("secret", "b").unwrap());
     store.close().unwrap();
     drop(store);
     let store = open();

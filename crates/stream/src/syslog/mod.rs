@@ -72,29 +72,27 @@ fn next_batch(waiting: &mut VecDeque<RawEvent>, counts: &Counts) -> Batch {
 }
 
 /// Accepts connections until told to stop, or until nobody takes the batches any more; returns when the last
-/// connection has handed over what it had received.
-///
-/// # Errors
-/// If connections can not be accepted.
-pub async fn tcp(
-    listener: TcpListener,
-    queue: mpsc::Sender<Batch>,
-    counts: Arc<Counts>,
-    stop: CancellationToken,
-) -> Result<(), SourceError> {
+/// connection has handed over what it had received. Where no more can be accepted now it goes on when some have ended.
+pub async fn tcp(listener: TcpListener, queue: mpsc::Sender<Batch>, counts: Arc<Counts>, stop: CancellationToken) {
     let free = Arc::new(Semaphore::new(limits::CONNECTIONS_MAX));
     let connections = TaskTracker::new();
-    let outcome = loop {
+    loop {
         let accepted = tokio::select! {
             biased;
-            () = stop.cancelled() => break Ok(()),
-            () = queue.closed() => break Ok(()),
+            () = stop.cancelled() => break,
+            () = queue.closed() => break,
             accepted = listener.accept() => accepted,
         };
         let stream = match accepted {
             Ok((stream, _)) => stream,
             Err(e) if is_the_peers(&e) => continue,
-            Err(e) => break Err(SourceError::io("accepting syslog over TCP")(e)),
+            Err(error) => {
+                tracing::warn!(%error, "a connection that brings syslog could not be accepted");
+                tokio::select! {
+                    () = stop.cancelled() => break,
+                    () = tokio::time::sleep(limits::ACCEPT_PAUSE) => continue,
+                }
+            }
         };
         let Ok(held) = Arc::clone(&free).try_acquire_owned() else {
             counts.turned_away.fetch_add(1, Relaxed);
@@ -105,10 +103,9 @@ pub async fn tcp(
             connection(stream, queue, &counts, stop).await;
             drop(held);
         });
-    };
+    }
     connections.close();
     connections.wait().await;
-    outcome
 }
 
 /// Whether an accept failed because of who connected, and the next may do.

@@ -79,7 +79,7 @@ async fn tcp_waits_for_the_queue_and_hands_over_what_it_has() {
     sender.await.unwrap();
     assert!(found.iter().enumerate().all(|(i, e)| e.line == format!("<34>message {i}") && &*e.origin == "syslog"));
     stop.cancel();
-    running.await.unwrap().unwrap();
+    running.await.unwrap();
     assert_eq!((counts.events.load(Relaxed), counts.refused.load(Relaxed)), (20_000, 1));
     assert!(batches.recv().await.is_none());
 }
@@ -103,7 +103,7 @@ async fn connections_beyond_the_limit_are_turned_away_and_counted() {
     assert!(closed.is_err() || nothing.is_empty());
     assert_eq!(counts.turned_away.load(Relaxed), 1);
     stop.cancel();
-    running.await.unwrap().unwrap();
+    running.await.unwrap();
 }
 
 #[tokio::test]

@@ -193,7 +193,7 @@ async fn serve(config: &Config, opened: Opened) -> Result<()> {
         fence: Arc::default(),
         mode: config.response.mode,
         asker,
-        sentinel: up::sentinel(config, &overview, &clock)?,
+        sentinel: up::sentinel(config, &overview, &local, &clock)?,
     };
     let stops = (ends.screening.clone(), ends.judging.clone());
     let mut working = tokio::spawn(work(config.clone(), rim, kafka, Arc::new(world), stops));
@@ -225,8 +225,6 @@ async fn first_key(overview: &Store) -> Result<(Links, Vec<vertice_store::ApiKey
     let keeper = overview.clone();
     let made = tokio::task::spawn_blocking(move || {
         up::first_key(&keeper)?;
-        // Of two instances that make one at the same time, both take the one that stayed.
-        vertice_api::link_secret(&keeper)?;
         anyhow::Ok((Links::new(&vertice_api::link_secret(&keeper)?), keeper.api_keys()?))
     });
     made.await.context("making the first API key")?
