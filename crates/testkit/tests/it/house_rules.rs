@@ -1,4 +1,4 @@
-//! What DESIGN and STYLE ask for, as far as a machine can see it.
+//! What the house's rules ask for, as far as a machine can see it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
