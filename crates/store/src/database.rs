@@ -86,6 +86,8 @@ pub(crate) struct Inbox {
     pub(crate) told: Vec<Letter>,
     /// What was left for this log.
     pub(crate) left: Vec<Letter>,
+    /// Whether more was told than is given at once. What was left waits for it.
+    pub(crate) more: bool,
 }
 
 /// An input that somebody else has left for this log.

@@ -304,27 +304,31 @@ impl<'a> Batch<'a, '_> {
         Ok(accepted)
     }
 
-    /// Moves what others have left into the log, each in rows of its own.
+    /// Moves what others have left into the log, each in rows of its own, and before it all that they told.
     fn empty_inbox(&mut self) -> Result<(), Failure> {
         self.end_row()?;
-        let Inbox { told, left } = self.tx.inbox()?;
-        for letter in &told {
-            self.move_to_log(letter)?;
+        loop {
+            let Inbox { told, left, more } = self.tx.inbox()?;
+            for letter in &told {
+                self.move_to_log(letter)?;
+            }
+            if let Some(last) = told.last() {
+                self.tx.heard(last)?;
+            }
+            for letter in left {
+                let accepted = match self.repeated(&letter.append)? {
+                    Some(known) => known,
+                    None => {
+                        let first = self.move_to_log(&letter)?;
+                        self.with_it(&letter.append, first)?
+                    }
+                };
+                self.tx.taken(&letter, &accepted)?;
+            }
+            if !more {
+                return Ok(());
+            }
         }
-        if let Some(last) = told.last() {
-            self.tx.heard(last)?;
-        }
-        for letter in left {
-            let accepted = match self.repeated(&letter.append)? {
-                Some(known) => known,
-                None => {
-                    let first = self.move_to_log(&letter)?;
-                    self.with_it(&letter.append, first)?
-                }
-            };
-            self.tx.taken(&letter, &accepted)?;
-        }
-        Ok(())
     }
 
     /// Appends what came from elsewhere; where its first position is.

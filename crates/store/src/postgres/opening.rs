@@ -106,7 +106,7 @@ pub(crate) fn take_shard(settings: &PostgresSettings, shard: u32, clock: Clock) 
         owed: Vec::new(),
         untold: false,
     };
-    // Before anything else comes, as far as one look takes it (INBOX_ROWS): what was decided while nobody had it.
+    // Before anything else comes: what was decided while nobody had it.
     if waits {
         queue.look_into_inbox();
     }

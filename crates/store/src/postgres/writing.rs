@@ -439,11 +439,11 @@ impl Tx for Writing<'_> {
         let heard = self.done(heard)?;
         let told = inbox::said(self.session, heard);
         let told = self.done(told)?;
-        // Of more than is taken at once, what was left waits for the rest.
         let more = told.len() as i64 >= limits::INBOX_ROWS;
         Ok(Inbox {
             told: told.into_iter().map(|said| said.open(self.shard, self.place)).collect::<Result<_, _>>()?,
             left: left.into_iter().filter(|_| !more).map(|l| l.open(self.place)).collect::<Result<_, _>>()?,
+            more,
         })
     }
 

@@ -109,7 +109,8 @@ fn more_than_is_heard_at_once_is_heard_in_order() {
         of.flat_map(|(_, some)| all(some)).collect()
     };
     let late = take(&settings, 5);
-    until(&late, 600);
+    // All of it before anything else comes.
+    assert_eq!(late.submit_blocking(numbered(0..1)).unwrap().first, Position(601));
     until(&home, of(1).len() as u64);
     until(&one, of(0).len() as u64);
     assert_eq!((heard(&late) == all(&names), heard(&home) == of(1), heard(&one) == of(0)), (true, true, true));
