@@ -190,6 +190,20 @@ pub(crate) fn find(
     }
 }
 
+/// Whether threats stand where they belong when they are sorted by priority: no checksum covers that, for what they are
+/// tells it.
+pub(crate) fn ranks_hold(records: &[StoredRecord], place: Place<'_>) -> Result<(), ReadError> {
+    for record in records.iter().filter(|record| record.kind == RecordKind::Threat) {
+        let threat = serde_json::from_str(&record.json);
+        let wanted = threat.map(|threat| crate::record::rank(&threat));
+        let wanted = wanted.map_err(|e| place.damage(format!("threat {}", record.key), e.to_string()))?;
+        if record.rank.is_none_or(|found| found.rank != wanted) {
+            return Err(place.damage(format!("threat {}", record.key), "its rank is wrong").into());
+        }
+    }
+    Ok(())
+}
+
 /// A record as it was read, if its checksum is right.
 pub(crate) fn checked(row: RecordRow, state: &str, stored: i64, place: Place<'_>) -> Result<StoredRecord, ReadError> {
     if sums::record(&row, state) != stored {

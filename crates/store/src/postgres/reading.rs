@@ -200,6 +200,7 @@ impl Reading {
             let (from, values) = query::list(self.scope, None, &Filter::default(), page);
             let records = self.select(session, &from, &values)?;
             let Some(last) = records.last() else { break };
+            query::ranks_hold(&records, self.place("record"))?;
             verified.records += records.len() as u64;
             page.after = Some(last.effect);
         }

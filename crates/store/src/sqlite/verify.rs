@@ -5,6 +5,7 @@ use rusqlite::Connection;
 use super::{Place, keep, log, records};
 use crate::error::{Damage, ReadError};
 use crate::head::Head;
+use crate::query;
 use crate::{Filter, Page, limits};
 
 /// Asks SQLite whether the structure of the file is whole; `thorough` compares every index too.
@@ -41,6 +42,7 @@ pub(crate) fn contents(db: &Connection, file: &std::path::Path, head: &Head) -> 
     loop {
         let rows = records::list(db, place, None, &Filter::default(), page)?;
         let Some(last) = rows.last() else { break };
+        query::ranks_hold(&rows, place)?;
         count += rows.len() as u64;
         page.after = Some(last.effect);
     }

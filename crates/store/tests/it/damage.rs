@@ -275,6 +275,12 @@ fn a_file_of_the_version_before_is_brought_up_to_date() {
     let store = open_with(dir.path(), Options { check: Check::Everything, ..Options::default() });
     assert_eq!((read_everything(&store).unwrap(), ranked(&store)), (everything, by_priority));
     store.verify().unwrap();
+    store.close().unwrap();
+    drop(store);
+    let db = rusqlite::Connection::open(dir.path().join("vertice.db")).unwrap();
+    db.execute("UPDATE record SET rank = rank + 1 WHERE rank > 100", []).unwrap();
+    let damaged = open(dir.path()).verify().unwrap_err().to_string();
+    assert!(damaged.contains("its rank is wrong"), "{damaged}");
 }
 
 #[test]

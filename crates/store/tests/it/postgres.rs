@@ -410,6 +410,7 @@ fn damage_is_found_and_named() {
     for (change, table) in [
         ("UPDATE vertice.log SET at_us = at_us + 1", "log"),
         ("UPDATE vertice.record SET json = replace(json, 'open', 'judged')", "record"),
+        ("UPDATE vertice.record SET rank = rank + 1", "record"),
         ("UPDATE vertice.meta SET value = 'observe'", "meta"),
         ("UPDATE vertice.snapshot SET blob = blob || 'x'", "snapshot"),
         ("UPDATE vertice.shard SET judged = judged - 1", "shard"),
@@ -420,6 +421,7 @@ fn damage_is_found_and_named() {
         assert!(damage.contains(&format!("shard 4: {table}, ")), "{change}: {damage}");
         let undo = match table {
             "log" => "UPDATE vertice.log SET at_us = at_us - 1",
+            "record" if change.contains("rank") => "UPDATE vertice.record SET rank = rank - 1",
             "record" => "UPDATE vertice.record SET json = replace(json, 'judged', 'open')",
             "meta" => "UPDATE vertice.meta SET value = 'live'",
             "snapshot" => "DELETE FROM vertice.snapshot",
