@@ -153,12 +153,6 @@ impl Models {
     }
 }
 
-impl Model for Models {
-    fn complete(&self, request: &Request) -> Result<Response, Error> {
-        Models::complete(self, request)
-    }
-}
-
 /// A model for each provider that the environment names.
 fn from(environment: Environment<'_>, settings: &Settings) -> BTreeMap<String, ModelSettings> {
     let mut models = BTreeMap::new();

@@ -45,10 +45,6 @@ pub struct Settings {
     pub record: PathBuf,
     /// A directory from which answers are taken, and from nowhere else; empty: none.
     pub replay: PathBuf,
-    /// How many questions are asked at once, by all models together.
-    pub workers: usize,
-    /// How many may wait.
-    pub queue: usize,
 }
 
 impl Default for Settings {
@@ -66,8 +62,6 @@ impl Default for Settings {
             redaction: RedactionSettings::default(),
             record: PathBuf::new(),
             replay: PathBuf::new(),
-            workers: 4,
-            queue: limits::QUEUE_MAX,
         }
     }
 }
@@ -165,12 +159,6 @@ impl Settings {
         }
         if self.cache.entries > limits::CACHE_ENTRIES_MAX {
             return wrong("cache.entries", format!("it is at most {}", limits::CACHE_ENTRIES_MAX));
-        }
-        if self.workers == 0 || self.workers > limits::WORKERS_MAX {
-            return wrong("workers", format!("it is 1 to {}", limits::WORKERS_MAX));
-        }
-        if self.queue == 0 || self.queue > limits::QUEUE_MAX {
-            return wrong("queue", format!("it is 1 to {}", limits::QUEUE_MAX));
         }
         if !self.record.as_os_str().is_empty() && !self.replay.as_os_str().is_empty() {
             return wrong("record", "it can not be together with replay".to_owned());
