@@ -14,7 +14,6 @@ use crate::cache::CacheSettings;
 use crate::limits;
 use crate::provider::{JsonForm, Provider};
 use crate::redact::RedactionSettings;
-use crate::request::Purpose;
 use crate::secret::SecretFrom;
 
 /// Which models there are, and how far they are used.
@@ -23,8 +22,6 @@ use crate::secret::SecretFrom;
 pub struct Settings {
     /// The model that is asked, by its name below; empty: the first by name.
     pub model: String,
-    /// Another for some purposes.
-    pub purposes: BTreeMap<Purpose, String>,
     /// The models, by names of our own. Where there are none, the environment's keys make them.
     pub models: BTreeMap<String, ModelSettings>,
     /// The model that is asked where there is only `OPENAI_API_KEY` or `OPENAI_BASE_URL`.
@@ -51,7 +48,6 @@ impl Default for Settings {
     fn default() -> Settings {
         Settings {
             model: String::new(),
-            purposes: BTreeMap::new(),
             models: BTreeMap::new(),
             openai_model: "gpt-5-mini".to_owned(),
             anthropic_model: "claude-haiku-4-5".to_owned(),
@@ -143,11 +139,8 @@ impl Settings {
         for (name, model) in &self.models {
             model.check(name)?;
         }
-        let named = self.purposes.iter().map(|(p, m)| (format!("purposes.{p:?}").to_lowercase(), m));
-        for (key, model) in named.chain([("model".to_owned(), &self.model)]) {
-            if !model.is_empty() && !self.models.is_empty() && !self.models.contains_key(model) {
-                return wrong(&key, format!("there is no model {model:?}"));
-            }
+        if !self.model.is_empty() && !self.models.is_empty() && !self.models.contains_key(&self.model) {
+            return wrong("model", format!("there is no model {:?}", self.model));
         }
         for (key, usd) in [("usd_per_hour", self.budget.usd_per_hour), ("usd_per_day", self.budget.usd_per_day)] {
             if !is_amount(usd) {

@@ -37,7 +37,7 @@ fn what_was_answered_is_not_asked_again_until_it_is_old() {
     assert_eq!((counts.asked, counts.answered, counts.from_memory), (9, 6, 3));
     // Whatever is sent is part of what names a question; whatever is not sent is not.
     let mut longer = question(&world, "a");
-    longer.purpose = vertice_llm::Purpose::Narrative;
+    longer.deadline = longer.deadline.plus_seconds(1);
     assert_eq!(models.complete(&longer).unwrap().origin, Origin::Memory);
     longer.max_tokens += 1;
     assert_eq!(models.complete(&longer).unwrap().origin, Origin::Provider);

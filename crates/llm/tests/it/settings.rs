@@ -35,7 +35,7 @@ fn what_can_not_be_used_is_refused_by_its_key() {
         (format!("{model}deadline_s = 301"), "models.m.deadline_s: it is 1 to 300"),
         (format!("{model}usd_per_million_in = -1.0"), "models.m.usd_per_million_in"),
         (format!("model = \"n\"\n{model}"), "model: there is no model \"n\""),
-        (format!("purposes = {{ triage = \"n\" }}\n{model}"), "purposes.triage: there is no model"),
+        (format!("purposes = {{ narrative = \"m\" }}\n{model}"), "unknown field `purposes`"),
         ("[models.\"a b\"]\nprovider = \"anthropic\"\nmodel = \"x\"".to_owned(), "a name has"),
         ("[budget]\nusd_per_day = 1e-9".to_owned(), "budget.usd_per_day"),
         ("[budget]\nusd_per_hour = nan".to_owned(), "budget.usd_per_hour"),
