@@ -30,6 +30,8 @@ mod cache;
 mod check;
 mod clock;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod guard;
 mod http;
 pub mod limits;
