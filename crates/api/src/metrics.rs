@@ -57,7 +57,6 @@ pub struct Metrics {
     containments: Family<Labels, Gauge>,
     questions: Family<Label, Gauge>,
     approvals: Counters,
-    engagement: Histogram,
     events: Counters,
     refused: Counters,
     dropped: Counters,
@@ -94,7 +93,6 @@ impl Metrics {
             containments: Family::default(),
             questions: Family::default(),
             approvals: Counters::default(),
-            engagement: Histogram::new(limits::ENGAGEMENT_BUCKETS_S),
             events: Counters::default(),
             refused: Counters::default(),
             dropped: Counters::default(),
@@ -138,11 +136,9 @@ impl Metrics {
             self.executed.family.clone(),
         );
         r.register("defense_hotl_approvals", "Answers of people to questions", self.approvals.family.clone());
-        r.register(
-            "honeypot_engagement_duration_seconds",
-            "How long visitors stayed in a decoy",
-            self.engagement.clone(),
-        );
+        // Empty: there is no decoy of our own yet, and dashboards know the series.
+        let engagement = Histogram::new(limits::ENGAGEMENT_BUCKETS_S);
+        r.register("honeypot_engagement_duration_seconds", "How long visitors stayed in a decoy", engagement);
     }
 
     fn name_responses(&mut self) {
@@ -368,11 +364,6 @@ impl Metrics {
     /// A person answered a question.
     pub(crate) fn approval(&self, approved: bool) {
         self.approvals.add("approved", if approved { "true" } else { "false" }, 1);
-    }
-
-    /// A visit to a decoy ended.
-    pub fn decoy_session(&self, duration: Duration) {
-        self.engagement.observe(duration.as_secs_f64());
     }
 
     /// Events of a source were accepted. Sources are named by kind (`http`, `file`, `syslog_udp`, …).

@@ -72,12 +72,8 @@ pub enum Skip {
     MoneyOfDay,
     /// The provider failed so often that it is left alone for a while.
     CircuitOpen,
-    /// Too many questions wait.
-    QueueFull,
     /// Its time was over before its turn came.
     Expired,
-    /// We are ending.
-    Stopping,
 }
 
 /// Why a question can not be asked.
@@ -165,9 +161,7 @@ impl Skip {
             Skip::MoneyOfHour => "money_of_hour",
             Skip::MoneyOfDay => "money_of_day",
             Skip::CircuitOpen => "circuit_open",
-            Skip::QueueFull => "queue_full",
             Skip::Expired => "expired",
-            Skip::Stopping => "stopping",
         }
     }
 }
@@ -221,9 +215,7 @@ impl fmt::Display for Skip {
             Skip::MoneyOfHour => "the money of this hour is spent",
             Skip::MoneyOfDay => "the money of this day is spent",
             Skip::CircuitOpen => "the provider failed too often and is left alone for a while",
-            Skip::QueueFull => "too many questions wait",
             Skip::Expired => "its time was over before its turn came",
-            Skip::Stopping => "the program is ending",
         })
     }
 }

@@ -263,7 +263,7 @@ fn went(error: &Error) -> Option<Went> {
 }
 
 /// The answer with its JSON, if that was asked for and is what it should be.
-fn shaped(response: Response, output: &Output) -> Result<Response, Error> {
+pub(crate) fn shaped(response: Response, output: &Output) -> Result<Response, Error> {
     let Output::Json(schema) = output else { return Ok(Response { json: None, ..response }) };
     let wrong = Error { attempts: response.attempts, ..Error::new(Why::WrongShape) };
     match serde_json::from_str::<Value>(bare(&response.text)) {
@@ -281,7 +281,7 @@ fn bare(text: &str) -> &str {
     inner.map_or(text, |t| t.strip_prefix("json").unwrap_or(t).trim())
 }
 
-fn restored(response: Response, redacted: &Redacted) -> Response {
+pub(crate) fn restored(response: Response, redacted: &Redacted) -> Response {
     let text = redacted.restore(&response.text);
     let json = response.json.map(|value| redacted.restore_json(value));
     // The text of JSON would no longer be JSON where a thing has a quote in it.

@@ -1,9 +1,8 @@
 //! Language models behind one small trait.
 //!
 //! [`Models`] are those that are configured; [`Models::complete`] asks one and blocks until there is an answer or the
-//! deadline is over; [`Queue`] is for those who must not wait. A model is told nothing it could act by: there are no
-//! tools, and what it writes is text, or JSON that fits a [`Schema`]. What an answer may lead to is decided by whoever
-//! asked.
+//! deadline is over. A model is told nothing it could act by: there are no tools, and what it writes is text, or JSON
+//! that fits a [`Schema`]. What an answer may lead to is decided by whoever asked.
 //!
 //! # Around every provider
 //! Redaction before anything leaves the machine ([`RedactionSettings`]), a cache, a budget of tokens and money
@@ -31,12 +30,13 @@ mod cache;
 mod check;
 mod clock;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod guard;
 mod http;
 pub mod limits;
 mod models;
 mod provider;
-mod queue;
 mod record;
 mod redact;
 mod request;
@@ -54,15 +54,14 @@ pub use error::{Broken, Error, Skip, Unfit, Why};
 pub use guard::Counts;
 pub use models::{Checked, Models};
 pub use provider::{JsonForm, Provider};
-pub use queue::Queue;
 pub use redact::{Addresses, Redacted, RedactionSettings, Redactor};
 pub use request::{Digest, Origin, Output, Purpose, Request, Response, Usage};
 pub use schema::{Schema, SchemaError};
 pub use secret::{Secret, SecretFrom};
 pub use settings::{ModelSettings, Settings, SettingsError};
 
-/// Something that answers questions: a provider, a recording, or a stand-in of a test.
-pub trait Model: Send + Sync {
+/// Something that answers questions: a provider, or a recording.
+pub(crate) trait Model: Send + Sync {
     /// Asks, and blocks until there is an answer: no longer than the request's deadline.
     ///
     /// # Errors

@@ -64,19 +64,6 @@ pub const PROBE: Duration = DEADLINE_MAX;
 /// Most questions that may be in flight to one model at once.
 pub const CONCURRENCY_MAX: u32 = 64;
 
-/// Most threads that ask. Each waits for a socket nearly all the time and has 256 KiB of stack.
-pub const WORKERS_MAX: usize = 64;
-
-/// The stack of a thread that asks: the deepest thing it does is to read JSON of 128 levels.
-pub const WORKER_STACK_BYTES: usize = 512 << 10;
-
-/// Most questions that wait. At ten seconds each on four threads the last one waits 40 minutes, and was late long
-/// before.
-pub const QUEUE_MAX: usize = 1_024;
-
-/// Most bytes of the questions that wait: 16 KiB for each of them.
-pub const QUEUE_BYTES_MAX: usize = 16 << 20;
-
 /// Most answers that may be kept in memory.
 pub const CACHE_ENTRIES_MAX: usize = 100_000;
 

@@ -17,7 +17,7 @@ use crate::http::Http;
 use crate::provider::{Client, Provider};
 use crate::record::{Record, Replay};
 use crate::redact::Redactor;
-use crate::request::{Purpose, Request, Response};
+use crate::request::{Request, Response};
 use crate::secret::{Secret, SecretFrom};
 use crate::settings::{ModelSettings, Settings, SettingsError, place};
 use crate::shared::Shared;
@@ -29,7 +29,6 @@ pub struct Models {
     models: BTreeMap<String, (Named, Guarded)>,
     /// Empty exactly where there are no models.
     prefer: String,
-    purposes: BTreeMap<Purpose, String>,
     common: Option<Arc<Common>>,
 }
 
@@ -85,30 +84,28 @@ impl Models {
         let common = Arc::new(common(settings, environment, world, (&ready, spent))?);
         let prefer = if ready.contains_key(&settings.model) { Some(&settings.model) } else { ready.keys().next() };
         let prefer = prefer.cloned().unwrap_or_default();
-        let purposes =
-            settings.purposes.iter().filter(|(_, m)| ready.contains_key(*m)).map(|(p, m)| (*p, m.clone())).collect();
         let mut models = BTreeMap::new();
         for (name, model) in ready {
             let wrong = |reason| SettingsError { key: format!("models.{name}.ca_file"), reason };
             let made = model.guarded(settings, &common).map_err(wrong)?;
             models.insert(name, made);
         }
-        Ok(Models { models, prefer, purposes, common: Some(common) })
+        Ok(Models { models, prefer, common: Some(common) })
     }
 
-    /// Asks the model that is configured for the purpose. Blocks until there is an answer, or none to be hoped for:
+    /// Asks the model that is preferred. Blocks until there is an answer, or none to be hoped for:
     /// no longer than the deadline.
     ///
     /// # Errors
     /// Why there is no answer.
     pub fn complete(&self, request: &Request) -> Result<Response, Error> {
-        self.complete_by(self.asked_for(request.purpose), request)
+        self.complete_by(&self.prefer, request)
     }
 
-    /// The name of the model that is asked for this purpose; empty where there is none.
+    /// The name of the model that is asked; empty where there is none.
     #[must_use]
-    pub fn asked_for(&self, purpose: Purpose) -> &str {
-        self.purposes.get(&purpose).unwrap_or(&self.prefer)
+    pub fn preferred(&self) -> &str {
+        &self.prefer
     }
 
     /// Asks one model by its name.
@@ -150,12 +147,6 @@ impl Models {
 
     pub(crate) fn world(&self) -> Option<&World> {
         self.common.as_ref().map(|c| &c.world)
-    }
-}
-
-impl Model for Models {
-    fn complete(&self, request: &Request) -> Result<Response, Error> {
-        Models::complete(self, request)
     }
 }
 

@@ -162,29 +162,8 @@ impl Model for Client {
         if !answer.status.is_success() {
             return Err(self.refusal(&answer));
         }
-        let value: Value = serde_json::from_slice(&answer.body).map_err(|_| Error::new(Why::Malformed))?;
-        let read = self.provider.read(&value).map_err(Error::new)?;
-        let usage = match read.usage {
-            Some((input, output)) => Usage {
-                input_tokens: input.min(limits::CLAIMED_TOKENS_MAX),
-                output_tokens: output.min(limits::CLAIMED_TOKENS_MAX),
-                estimated: false,
-            },
-            None => {
-                Usage { input_tokens: tokens(request.bytes()), output_tokens: tokens(read.text.len()), estimated: true }
-            }
-        };
-        Ok(Response {
-            text: read.text,
-            json: None,
-            cut: read.cut,
-            usage,
-            cost_microusd: None,
-            model: read.model.chars().take(limits::WORDS_CHARS_MAX).collect(),
-            origin: Origin::Provider,
-            attempts: 1,
-            latency: Duration::from_micros(self.world.clock.now().micros_since(begun)),
-        })
+        let latency = Duration::from_micros(self.world.clock.now().micros_since(begun));
+        heard(self.provider, request, &answer.body).map(|response| Response { latency, ..response })
     }
 }
 
@@ -209,18 +188,45 @@ impl Client {
             300..=399 => Why::Redirected(status),
             _ => Why::Rejected(status),
         };
-        Error { words: self.words(&answer.body), ..Error::new(why) }
+        Error { words: words(&self.redactor, &answer.body), ..Error::new(why) }
     }
+}
 
-    /// What an error's body says, fit to be shown: redacted, without control characters, short.
-    fn words(&self, body: &[u8]) -> String {
-        let value: Value = serde_json::from_slice(body).unwrap_or_default();
-        let error = &value["error"];
-        // OpenAI and Anthropic say {"error": {"message"}}, Ollama {"error": "…"}, some {"message"} or {"detail"}.
-        let says = [&error["message"], error, &value["message"], &value["detail"]];
-        let Some(says) = says.into_iter().find_map(Value::as_str) else { return String::new() };
-        text::shown(&self.redactor.redact_secrets(says))
-    }
+/// What the body of a provider's answer says.
+pub(crate) fn heard(provider: Provider, request: &Request, body: &[u8]) -> Result<Response, Error> {
+    let value: Value = serde_json::from_slice(body).map_err(|_| Error::new(Why::Malformed))?;
+    let read = provider.read(&value).map_err(Error::new)?;
+    let usage = match read.usage {
+        Some((input, output)) => Usage {
+            input_tokens: input.min(limits::CLAIMED_TOKENS_MAX),
+            output_tokens: output.min(limits::CLAIMED_TOKENS_MAX),
+            estimated: false,
+        },
+        None => {
+            Usage { input_tokens: tokens(request.bytes()), output_tokens: tokens(read.text.len()), estimated: true }
+        }
+    };
+    Ok(Response {
+        text: read.text,
+        json: None,
+        cut: read.cut,
+        usage,
+        cost_microusd: None,
+        model: read.model.chars().take(limits::WORDS_CHARS_MAX).collect(),
+        origin: Origin::Provider,
+        attempts: 1,
+        latency: Duration::ZERO,
+    })
+}
+
+/// What an error's body says, fit to be shown: redacted, without control characters, short.
+pub(crate) fn words(redactor: &Redactor, body: &[u8]) -> String {
+    let value: Value = serde_json::from_slice(body).unwrap_or_default();
+    let error = &value["error"];
+    // OpenAI and Anthropic say {"error": {"message"}}, Ollama {"error": "…"}, some {"message"} or {"detail"}.
+    let says = [&error["message"], error, &value["message"], &value["detail"]];
+    let Some(says) = says.into_iter().find_map(Value::as_str) else { return String::new() };
+    text::shown(&redactor.redact_secrets(says))
 }
 
 /// Whether an error is about the temperature, which models that think first do not take.

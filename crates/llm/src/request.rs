@@ -39,23 +39,12 @@ pub enum Output {
     Json(Schema),
 }
 
-/// What a question is for. It chooses the model and names the counter; it is no part of what is sent.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
-#[serde(rename_all = "snake_case")]
+/// What a question is for. It is no part of what is sent.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Purpose {
     /// What to think of a threat.
     Triage,
-    /// Which techniques a text shows.
-    Mapping,
-    /// What the attacker will try next.
-    Intent,
-    /// A paragraph about a threat.
-    Narrative,
-    /// What a decoy answers.
-    Decoy,
-    /// How good a model is.
-    Evaluation,
-    /// Whether a model answers at all.
+    /// Whether a model answers at all: it is asked anew, and not what it once said.
     Check,
 }
 

@@ -14,7 +14,6 @@ use crate::cache::CacheSettings;
 use crate::limits;
 use crate::provider::{JsonForm, Provider};
 use crate::redact::RedactionSettings;
-use crate::request::Purpose;
 use crate::secret::SecretFrom;
 
 /// Which models there are, and how far they are used.
@@ -23,8 +22,6 @@ use crate::secret::SecretFrom;
 pub struct Settings {
     /// The model that is asked, by its name below; empty: the first by name.
     pub model: String,
-    /// Another for some purposes.
-    pub purposes: BTreeMap<Purpose, String>,
     /// The models, by names of our own. Where there are none, the environment's keys make them.
     pub models: BTreeMap<String, ModelSettings>,
     /// The model that is asked where there is only `OPENAI_API_KEY` or `OPENAI_BASE_URL`.
@@ -45,17 +42,12 @@ pub struct Settings {
     pub record: PathBuf,
     /// A directory from which answers are taken, and from nowhere else; empty: none.
     pub replay: PathBuf,
-    /// How many questions are asked at once, by all models together.
-    pub workers: usize,
-    /// How many may wait.
-    pub queue: usize,
 }
 
 impl Default for Settings {
     fn default() -> Settings {
         Settings {
             model: String::new(),
-            purposes: BTreeMap::new(),
             models: BTreeMap::new(),
             openai_model: "gpt-5-mini".to_owned(),
             anthropic_model: "claude-haiku-4-5".to_owned(),
@@ -66,8 +58,6 @@ impl Default for Settings {
             redaction: RedactionSettings::default(),
             record: PathBuf::new(),
             replay: PathBuf::new(),
-            workers: 4,
-            queue: limits::QUEUE_MAX,
         }
     }
 }
@@ -149,11 +139,8 @@ impl Settings {
         for (name, model) in &self.models {
             model.check(name)?;
         }
-        let named = self.purposes.iter().map(|(p, m)| (format!("purposes.{p:?}").to_lowercase(), m));
-        for (key, model) in named.chain([("model".to_owned(), &self.model)]) {
-            if !model.is_empty() && !self.models.is_empty() && !self.models.contains_key(model) {
-                return wrong(&key, format!("there is no model {model:?}"));
-            }
+        if !self.model.is_empty() && !self.models.is_empty() && !self.models.contains_key(&self.model) {
+            return wrong("model", format!("there is no model {:?}", self.model));
         }
         for (key, usd) in [("usd_per_hour", self.budget.usd_per_hour), ("usd_per_day", self.budget.usd_per_day)] {
             if !is_amount(usd) {
@@ -165,12 +152,6 @@ impl Settings {
         }
         if self.cache.entries > limits::CACHE_ENTRIES_MAX {
             return wrong("cache.entries", format!("it is at most {}", limits::CACHE_ENTRIES_MAX));
-        }
-        if self.workers == 0 || self.workers > limits::WORKERS_MAX {
-            return wrong("workers", format!("it is 1 to {}", limits::WORKERS_MAX));
-        }
-        if self.queue == 0 || self.queue > limits::QUEUE_MAX {
-            return wrong("queue", format!("it is 1 to {}", limits::QUEUE_MAX));
         }
         if !self.record.as_os_str().is_empty() && !self.replay.as_os_str().is_empty() {
             return wrong("record", "it can not be together with replay".to_owned());

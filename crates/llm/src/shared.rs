@@ -67,10 +67,7 @@ impl Shared {
         let max = limits::KEPT_BYTES_MAX as isize;
         // A range, so that no more is read than an answer can have.
         let bytes: Vec<u8> = self.ask(|c| redis::cmd("GETRANGE").arg(key(digest)).arg(0).arg(max).query(c))?;
-        if bytes.is_empty() || bytes.len() as u64 > limits::KEPT_BYTES_MAX {
-            return None;
-        }
-        serde_json::from_slice(&bytes).ok()
+        kept(&bytes)
     }
 
     /// Keeps an answer.
@@ -127,6 +124,14 @@ impl Shared {
         connection.set_write_timeout(Some(limits::REDIS_TIME))?;
         Ok(connection)
     }
+}
+
+/// What somebody kept there, as an answer; nothing where it is none.
+pub(crate) fn kept(bytes: &[u8]) -> Option<Response> {
+    if bytes.is_empty() || bytes.len() as u64 > limits::KEPT_BYTES_MAX {
+        return None;
+    }
+    serde_json::from_slice(bytes).ok()
 }
 
 fn key(digest: Digest) -> String {

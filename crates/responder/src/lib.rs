@@ -25,6 +25,8 @@ mod failure;
 mod file;
 mod firewall;
 mod forensics;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod guard;
 mod http;
 mod isolation;

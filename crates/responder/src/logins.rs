@@ -55,7 +55,7 @@ fn is_root_sshd(process: &Process) -> bool {
 }
 
 /// Who has logged in, by the title of an sshd. While somebody is only trying, it ends in `[priv]`, `[net]` or the like.
-fn logged_in(title: &str) -> Option<&str> {
+pub(crate) fn logged_in(title: &str) -> Option<&str> {
     let rest = title.strip_prefix("sshd: ").or_else(|| title.strip_prefix("sshd-session: "))?;
     let (user, terminal) = rest.rsplit_once('@')?;
     (terminal == "notty" || terminal.starts_with("pts/") || terminal.starts_with("tty")).then_some(user)
@@ -95,11 +95,11 @@ pub(crate) fn table(path: &Path) -> Vec<Record> {
 }
 
 /// The size of a record on 64-bit Linux.
-const RECORD: usize = 384;
+pub(crate) const RECORD: usize = 384;
 
 /// Records as glibc lays them out: type 0, process 4, terminal 8 (32 bytes), user 44 (32), host 76 (256), seconds 340,
 /// address 348 (16, of which the last 12 are zero for IPv4).
-fn parse_table(bytes: &[u8]) -> Vec<Record> {
+pub(crate) fn parse_table(bytes: &[u8]) -> Vec<Record> {
     const USER_PROCESS: u32 = 7;
     let records = bytes.chunks_exact(RECORD).map(|record| {
         let word = |at: usize| u32::from_ne_bytes([record[at], record[at + 1], record[at + 2], record[at + 3]]);

@@ -316,7 +316,7 @@ mod tests {
         attribute(&mut body, 7, &data);
         let whole = message(GET_RULE, 0, &body);
         assert!(next_message(&whole).is_some_and(|(_, _, payload, rest)| payload.len() == 20 && rest.is_empty()));
-        for _ in 0..10_000 {
+        for _ in 0..if vertice_testkit::long() { 100_000 } else { 10_000 } {
             let bytes = random.mutated(&whole);
             if let Some((_, _, payload, _)) = next_message(&bytes) {
                 comment(find(payload.get(FAMILY_BYTES..).unwrap_or_default(), 7).unwrap_or_default());

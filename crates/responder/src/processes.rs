@@ -77,9 +77,8 @@ impl Process {
 
     /// When it began, by the clock on the wall, down to a tick.
     pub(crate) fn started_at(&self) -> Timestamp {
-        Timestamp::from_micros(
-            booted_at().as_micros().saturating_add((self.started * (1_000_000 / TICKS_PER_S)) as i64),
-        )
+        let us = i64::try_from(self.started.saturating_mul(1_000_000 / TICKS_PER_S)).unwrap_or(i64::MAX);
+        Timestamp::from_micros(booted_at().as_micros().saturating_add(us))
     }
 }
 
@@ -180,7 +179,7 @@ pub(crate) fn lossy(path: &Path) -> Option<String> {
 }
 
 /// A line of `/proc/PID/stat`. The name may hold blanks and brackets, so it ends at the last one (proc(5)).
-fn parse_stat(line: &str) -> Option<Process> {
+pub(crate) fn parse_stat(line: &str) -> Option<Process> {
     let (head, tail) = line.trim_end().rsplit_once(')')?;
     let (pid, name) = head.split_once(" (")?;
     let words: Vec<&str> = tail.split_whitespace().collect();
@@ -202,7 +201,7 @@ fn real_user(status: &str) -> Option<u32> {
 }
 
 /// The lines of `/proc/net/tcp` and its like.
-fn parse_sockets(protocol: &'static str, table: &str) -> Vec<Socket> {
+pub(crate) fn parse_sockets(protocol: &'static str, table: &str) -> Vec<Socket> {
     let read = |line: &str| {
         let words: Vec<&str> = line.split_whitespace().collect();
         Some(Socket {

@@ -6,15 +6,16 @@
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, OnceLock, mpsc};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal};
 
+use crate::net::free_port;
 use crate::root;
 
 /// The version that tests run against.
@@ -444,20 +445,6 @@ fn asks_for_versions(port: u16) -> io::Result<()> {
     let mut answer = [0; 10];
     stream.read_exact(&mut answer)?;
     if answer[8..] == [0, 0] { Ok(()) } else { Err(io::Error::other("it refuses")) }
-}
-
-/// A port that is free, and that the system does not give to outgoing connections, so that a node that is killed gets
-/// it again.
-pub(crate) fn free_port() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let first = (std::process::id() % 400) as u16 * 25;
-    for _ in 0..10_000 {
-        let port = 20_000 + (first + NEXT.fetch_add(1, Ordering::Relaxed)) % 12_000;
-        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
-            return port;
-        }
-    }
-    panic!("no port is free");
 }
 
 /// Removes what clusters of processes left that are no more.

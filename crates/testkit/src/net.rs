@@ -3,13 +3,15 @@
 //! Whatever is run in a [`Namespace`] runs on a thread that entered it: its sockets, and the programs that it starts,
 //! belong to that host. A socket stays where it was opened, so it may be used by any thread afterwards. The namespaces
 //! are removed when they are dropped, also on a panic.
+//!
+//! And ports of this network, for servers that are told theirs.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd as _;
 use std::process::Command;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 use std::time::Duration;
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -201,6 +203,24 @@ pub fn greeting(stream: &mut TcpStream, length: usize, limit: Duration) -> Strin
     let mut said = Vec::new();
     let _ = stream.take(length as u64).read_to_end(&mut said);
     String::from_utf8_lossy(&said).into_owned()
+}
+
+/// A port that is free, and that the system does not give to outgoing connections, so that a server that is killed
+/// gets it again.
+///
+/// # Panics
+/// When no port is free.
+#[must_use]
+pub fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = (std::process::id() % 400) as u16 * 25;
+    for _ in 0..10_000 {
+        let port = 20_000 + (first + NEXT.fetch_add(1, Ordering::Relaxed)) % 12_000;
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("no port is free");
 }
 
 fn run(program: &str, arguments: &[&str]) {

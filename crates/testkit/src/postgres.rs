@@ -66,7 +66,7 @@ impl Postgres {
     #[must_use]
     pub fn start_guarded(dir: &Path, left_out: &str) -> Option<Postgres> {
         let mut server = Postgres::prepare(dir, left_out)?;
-        server.port = crate::kafka::free_port();
+        server.port = crate::net::free_port();
         let (certificate, key) = server.certify();
         let guard = "local all all trust\nhostnossl sealed all all reject\nhost all all 127.0.0.1/32 scram-sha-256\n";
         put(&server.dir.join("data/pg_hba.conf"), guard);

@@ -96,7 +96,6 @@ fn labels_from_content_are_bounded() {
     metrics.action_simulated("type_0");
     metrics.action_executed("firewall_rule");
     metrics.detection(vertice_model::Severity::High, std::time::Duration::from_millis(3));
-    metrics.decoy_session(std::time::Duration::from_secs(90));
     metrics.events_dropped("syslog_udp", 2);
     metrics.event_unreadable();
     metrics.forgotten(Forgotten { groups: 5, matches: 9, threats: 1 });
@@ -121,7 +120,7 @@ fn labels_from_content_are_bounded() {
         "defense_response_actions_total{action_type=\"firewall_rule\"} 1",
         "defense_detections_total{severity=\"high\"} 1",
         "defense_detection_latency_seconds_bucket{le=\"0.005\"} 1",
-        "honeypot_engagement_duration_seconds_count 1",
+        "honeypot_engagement_duration_seconds_count 0",
         "vertice_events_dropped_total{source=\"syslog_udp\"} 2",
         "vertice_events_unreadable_total 1",
         "vertice_events_dropped_total{source=\"file\"} 0",

@@ -6,7 +6,6 @@
 mod caches;
 mod guards;
 mod providers;
-mod queues;
 mod real;
 mod recordings;
 mod redaction;

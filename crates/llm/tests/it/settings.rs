@@ -1,5 +1,7 @@
 //! What is configured, and what is refused.
 
+use std::time::Duration;
+
 use vertice_llm::{Models, Provider, Settings, Skip, Spent, Why};
 
 use crate::server::{Server, chat};
@@ -33,12 +35,11 @@ fn what_can_not_be_used_is_refused_by_its_key() {
         (format!("{model}deadline_s = 301"), "models.m.deadline_s: it is 1 to 300"),
         (format!("{model}usd_per_million_in = -1.0"), "models.m.usd_per_million_in"),
         (format!("model = \"n\"\n{model}"), "model: there is no model \"n\""),
-        (format!("purposes = {{ triage = \"n\" }}\n{model}"), "purposes.triage: there is no model"),
+        (format!("purposes = {{ narrative = \"m\" }}\n{model}"), "unknown field `purposes`"),
         ("[models.\"a b\"]\nprovider = \"anthropic\"\nmodel = \"x\"".to_owned(), "a name has"),
         ("[budget]\nusd_per_day = 1e-9".to_owned(), "budget.usd_per_day"),
         ("[budget]\nusd_per_hour = nan".to_owned(), "budget.usd_per_hour"),
         ("record = \"a\"\nreplay = \"b\"".to_owned(), "record: it can not be together"),
-        ("workers = 0".to_owned(), "workers: it is 1 to 64"),
         (format!("redis = \"redis://x\"\n{model}base_url = \"http://localhost\""), "redis"),
         (format!("{model}base_url = \"http://localhost\"\nca_file = \"/nonexistent\""), "models.m.ca_file: reading"),
         (format!("{model}base_url = \"http://localhost\"\n[redaction]\nwords = [\" a \"]"), "redaction: a word"),
@@ -86,6 +87,7 @@ fn the_environment_is_enough_and_nothing_is_fine_too() {
         if wanted.is_empty() {
             let error = models.complete(&question(&world, "?")).unwrap_err();
             assert_eq!(error.why, Why::Skipped(Skip::NoModel));
+            assert!(models.check(Duration::from_secs(1)).is_empty());
         } else if variables.iter().any(|(_, v)| *v == url) && wanted.len() == 1 {
             assert_eq!(models.complete(&question(&world, "?")).unwrap().text, "ok");
         }

@@ -94,7 +94,8 @@ fn the_ring_is_bounded() {
 #[test]
 fn it_ends_by_itself_and_is_prolonged_without_a_second_one() {
     let Some(mut rig) = rig(Settings::default()) else { return };
-    let short = capture(v4(1), 1);
+    // Long enough that it has not ended before it is seen to run.
+    let short = capture(v4(1), 5);
     rig.done(&short);
     let ring = files(&rig, v4(1))[0].parent().unwrap().join(RING);
     // Whoever ends it is not us.

@@ -126,12 +126,12 @@ pub fn models(config: &config::Sentinel, clock: &Arc<Clock>, spent: Spent) -> Re
     Models::new(&config.models, &environment, world, spent).context("in [sentinel] of the configuration")
 }
 
-/// Asks the model that is configured for triage.
+/// Asks the model that is preferred.
 pub fn by(models: Arc<Models>) -> Arc<Ask> {
     by_name(models, None)
 }
 
-/// Asks the model of this name, or the one that is configured for triage.
+/// Asks the model of this name, or the one that is preferred.
 pub fn by_name(models: Arc<Models>, name: Option<String>) -> Arc<Ask> {
     Arc::new(move |prompt, deadline| {
         let schema = Schema::new(prompt.schema.clone()).map_err(|error| error.to_string())?;

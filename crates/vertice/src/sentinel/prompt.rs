@@ -267,6 +267,7 @@ fn words(value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use vertice_testkit::injections::injections;
+    use vertice_testkit::{Random, long};
 
     use super::*;
     use crate::sentinel::tests::consults;
@@ -327,5 +328,35 @@ mod tests {
         {
             assert!(matches!(prompt.read(unreadable), Reply::Unreadable(_)), "{unreadable:.40}");
         }
+    }
+
+    #[test]
+    fn whatever_is_answered_is_read_and_no_word_of_the_rules_is_taken() {
+        let prompt = prompt(&Secrets::known(), &consults(&injections()[..1])[0]);
+        let answers =
+            [("It happened.", "Scanner"), (&prompt.canary, "E1"), ("E1", &prompt.bait)].map(|(text, reason)| {
+                json!({"assessment": "uncertain", "attention": "high", "techniques": ["T1059"], "playbooks": ["stop"],
+                "sentences": [{"text": text, "cites": ["E1"]}], "false_positive_reason": reason})
+                .to_string()
+            });
+        let (mut random, mut taken, mut hijacked) = (Random(17), 0, 0);
+        let rounds = if long() { 100_000 } else { 2_000 };
+        for round in 0..rounds {
+            let bytes = random.mutated(answers[round % answers.len()].as_bytes());
+            match prompt.read(&String::from_utf8_lossy(&bytes)) {
+                Reply::Opinion(opinion) => {
+                    let said = format!("{opinion:?}");
+                    assert!(!said.contains(&prompt.canary) && !said.contains(&prompt.bait), "{said}");
+                    taken += 1;
+                }
+                Reply::Hijacked(why) => {
+                    assert!(why.starts_with(INJECTION));
+                    hijacked += 1;
+                }
+                Reply::Unreadable(why) => assert!(!why.is_empty()),
+                Reply::Skipped(why) => panic!("it was asked: {why}"),
+            }
+        }
+        assert!(taken > rounds / 50 && hijacked > rounds / 4, "{taken} taken, {hijacked} hijacked");
     }
 }

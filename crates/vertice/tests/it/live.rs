@@ -22,6 +22,9 @@ const PORT: u16 = 7_007;
 /// Longest that anything here is waited for: many times what it takes on a busy machine.
 pub const LIMIT: Duration = Duration::from_secs(60);
 
+/// How long it is waited for what is not to come.
+const SHORT: Duration = Duration::from_millis(700);
+
 /// A router that Vertice runs on, an attacker behind it (host 1), and a server with a service (host 2).
 pub struct Site {
     pub star: Star,
@@ -70,15 +73,15 @@ impl Site {
         self.star.router.run(what)
     }
 
-    fn connect(&self) -> std::io::Result<TcpStream> {
-        self.star.host(1).connect(SocketAddr::from((v4(2), PORT)), Duration::from_millis(700))
+    fn connect(&self, limit: Duration) -> std::io::Result<TcpStream> {
+        self.star.host(1).connect(SocketAddr::from((v4(2), PORT)), limit)
     }
 
     /// The attacker connects again, and gets through or does not: waits until it is so.
     pub fn until_it_gets_through(&self, wanted: bool) {
         let until = Instant::now() + LIMIT;
         loop {
-            let through = self.connect().is_ok();
+            let through = self.connect(SHORT).is_ok();
             if through == wanted {
                 return;
             }
@@ -129,12 +132,12 @@ fn is(record: &Value, pointer: &str, word: &str) -> bool {
 fn an_attack_is_blocked_in_the_kernel_and_a_release_lets_it_through_again() {
     let Some(site) = Site::new("protected = [\"10.77.2.2\"]") else { return };
     let server = site.up();
-    let mut open = site.connect().expect("nothing is blocked yet");
+    let mut open = site.connect(LIMIT).expect("nothing is blocked yet");
     assert!(echoes(&mut open, LIMIT));
 
     site.attack(&server, "10.77.1.2");
     site.until_it_gets_through(false);
-    assert!(!echoes(&mut open, Duration::from_millis(500)), "a connection that stood before is stopped too");
+    assert!(!echoes(&mut open, SHORT), "a connection that stood before is stopped too");
     let runs = site.until(&server, "responses", |runs| runs.iter().any(|r| is(r, "/state", "ended")));
     let run = &runs[0];
     assert_eq!(
@@ -173,7 +176,7 @@ fn an_address_is_released_while_no_server_runs() {
     site.until_it_gets_through(false);
     site.until(&server, "containments", |all| all.iter().any(|c| is(c, "/state/is", "active")));
     server.kill();
-    assert!(site.connect().is_err(), "the block outlives the process");
+    assert!(site.connect(SHORT).is_err(), "the block outlives the process");
 
     let url = ["--url", "http://127.0.0.1:9"];
     let released = site.vertice(&[&["release", "10.77.1.2"][..], &url].concat());

@@ -118,7 +118,7 @@ impl Eval {
             if known.is_empty() { "none is configured".to_owned() } else { format!("there are {}", known.join(", ")) };
         let name = match &self.model {
             Some(name) => name.clone(),
-            None => models.asked_for(vertice_llm::Purpose::Triage).to_owned(),
+            None => models.preferred().to_owned(),
         };
         if !known.contains(&name.as_str()) {
             let name = if name.is_empty() { "no model".to_owned() } else { format!("no model {name:?}") };
