@@ -241,8 +241,8 @@ impl Pipeline<'_> {
                             "the disk is full: judging waits until {} can take what was decided",
                             path.display()
                         );
+                        self.store.judging_waits(Some(why.clone()));
                         tracing::warn!("{why}");
-                        self.store.judging_waits(Some(why));
                     }
                 }
                 Err(AuditError::Away { path, what }) if !told => {
@@ -251,8 +251,8 @@ impl Pipeline<'_> {
                         "judging waits until {} can take what was decided: it can not be reached",
                         path.display()
                     );
+                    self.store.judging_waits(Some(why.clone()));
                     tracing::warn!(what, "{why}");
-                    self.store.judging_waits(Some(why));
                 }
                 Err(AuditError::Away { .. }) => {}
                 Err(error) => return Err(error).context("entering what was decided in the audit"),

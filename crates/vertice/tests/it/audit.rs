@@ -9,7 +9,7 @@ use std::process::{Command, Output};
 use serde_json::{Value, json};
 use vertice_testkit::{Random, long};
 
-use crate::process::{Server, vertice};
+use crate::process::{Server, until, vertice};
 use crate::world::World;
 
 /// Addresses that guess hard enough for a playbook to be planned and a question to be asked.
@@ -216,7 +216,7 @@ fn kills_and_torn_ends_leave_no_gap() {
         let mut bytes = std::fs::read(audit(&data)).unwrap();
         // What a kill between two writes leaves: some of the lines that follow, here of an earlier life.
         let again = bytes[512..].to_vec();
-        bytes.extend_from_slice(&again[..random.below(again.len())]);
+        bytes.extend_from_slice(&again[..1 + random.below(again.len())]);
         File::create(audit(&data)).unwrap().write_all_at(&bytes, 0).unwrap();
         assert_eq!(verified(&audit(&data)).0, Some(8));
     }
@@ -288,9 +288,7 @@ const WAITS: &str = "the disk is full: judging waits until";
 
 /// Waits until a process has said so often that it waits.
 fn until_said(said: &Path, times: usize) {
-    while std::fs::read_to_string(said).unwrap().matches(WAITS).count() < times {
-        std::thread::yield_now();
-    }
+    until("it says that it waits", || std::fs::read_to_string(said).unwrap().matches(WAITS).count() >= times);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 use vertice_model::Timestamp;
 
-use crate::process::Server;
+use crate::process::{Server, until};
 use crate::world::World;
 
 const DAY_S: i64 = 86_400;
@@ -111,13 +111,10 @@ fn steps_of_a_day_both_ways_lose_nothing_and_let_nothing_fall_due() {
 
 /// Waits until nothing of the day before waits any more.
 fn until_due(server: &Server) {
-    loop {
+    until("nothing old waits", || {
         let items = server.all("/api/v1/defense/approvals");
         let last = items.iter().map(|q| time(&q["asked_at"])).max().expect("there are questions");
-        let old = |q: &&Value| q["state"] == "pending" && last.micros_since(time(&q["asked_at"])) > 3_600_000_000;
-        if items.iter().filter(old).count() == 0 {
-            return;
-        }
-        std::thread::yield_now();
-    }
+        let old = |q: &Value| q["state"] == "pending" && last.micros_since(time(&q["asked_at"])) > 3_600_000_000;
+        !items.iter().any(old)
+    });
 }

@@ -36,7 +36,7 @@ pub fn asked_by_panels() -> Vec<Asked> {
         let targets = panel["targets"].as_array().cloned().unwrap_or_default();
         let ask = |target: &Value| {
             let expression = text(target, "/expr");
-            let filled = expression.replace("$__rate_interval", "1m").replace("$__range", "5m");
+            let filled = expression.replace("$__rate_interval", "1h").replace("$__range", "5m");
             let filled = filled.replace("$instance", ".*");
             assert!(!filled.contains('$'), "{title}: an unknown variable in {filled}");
             let shows = between(text(target, "/legendFormat"), "{{", "}}").collect();

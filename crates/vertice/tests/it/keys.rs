@@ -69,22 +69,6 @@ fn with(server: &Server, key: &str, path: &str, body: Option<&Value>) -> (u16, V
     (answer.status().as_u16(), answer.body_mut().read_json().unwrap())
 }
 
-/// How often a list is asked for something that takes some milliseconds: each takes about one, and longer on a machine
-/// on which everything does.
-const TRIES: usize = 20_000;
-
-/// Waits until a list has a record that is wanted.
-fn until(server: &Server, list: &str, wanted: impl Fn(&Value) -> bool) -> Value {
-    let mut items = Vec::new();
-    for _ in 0..TRIES {
-        items = server.all(&format!("/api/v1/defense/{list}"));
-        if let Some(found) = items.iter().find(|item| wanted(item)) {
-            return found.clone();
-        }
-    }
-    panic!("{items:#?}");
-}
-
 #[test]
 fn an_action_of_the_highest_risk_needs_two_people_with_a_key_each() {
     let dir = tempfile::tempdir().unwrap();
@@ -103,7 +87,7 @@ fn an_action_of_the_highest_risk_needs_two_people_with_a_key_each() {
 
     let line = attempt("203.0.113.9");
     assert_eq!(server.post("/api/v1/events", line.as_bytes()).unwrap().0, 202);
-    let question = until(&server, "approvals", |q| q["action_type"] == "remote_command");
+    let question = server.until_listed("approvals", |q| q["action_type"] == "remote_command");
     assert_eq!((&question["risk"], &question["approvals_needed"]), (&json!("high"), &json!(2)), "{question:#}");
     assert_eq!(question["simulated"], false);
     let path = format!("/api/v1/defense/approvals/{}", question["question_id"].as_str().unwrap());
@@ -124,7 +108,7 @@ fn an_action_of_the_highest_risk_needs_two_people_with_a_key_each() {
     assert_eq!(who, ["environment", "bob"]);
 
     // It was really tried, and is not said to have worked.
-    let run = until(&server, "responses", |r| r["playbook_id"] == "lock_the_door" && r["state"] == "ended");
+    let run = server.until_listed("responses", |r| r["playbook_id"] == "lock_the_door" && r["state"] == "ended");
     assert_eq!((&run["simulated"], &run["success"]), (&json!(false), &json!(false)), "{run:#}");
     let step = &run["steps"][0]["state"];
     assert_eq!(step["is"], "failed", "{run:#}");

@@ -88,18 +88,6 @@ fn attack() -> String {
     lines.iter().map(filled).collect::<Vec<_>>().join("\n")
 }
 
-/// Waits until a list has something.
-fn until(server: &Server, list: &str, wanted: impl Fn(&Value) -> bool) -> Value {
-    let until = Instant::now() + LIMIT;
-    loop {
-        let items = server.all(&format!("/api/v1/defense/{list}"));
-        if let Some(found) = items.iter().find(|item| wanted(item)) {
-            return found.clone();
-        }
-        assert!(Instant::now() < until, "{items:#?}");
-    }
-}
-
 /// Lets it see what there is to be seen: an attack, of which most is only recorded; a response that is really carried
 /// out; a question that is answered, and one that waits.
 fn lived_through(server: &Server) {
@@ -111,13 +99,13 @@ fn lived_through(server: &Server) {
         let id = id.to_owned();
         move |q: &Value| q["action_id"] == *id && q["state"] == "pending"
     };
-    let question = until(server, "approvals", asks("tell_again"));
+    let question = server.until_listed("approvals", asks("tell_again"));
     let path = format!("/api/v1/defense/approvals/{}", question["question_id"].as_str().expect("an id"));
     let yes = json!({ "approve": true, "plan_digest": question["plan_digest"] });
     let (status, answer) = server.post_json(&path, &yes).expect("it is there");
     assert_eq!(status, 200, "{answer}");
-    until(server, "approvals", asks("tell_at_last"));
-    until(server, "containments", |c| c["simulated"] == true);
+    server.until_listed("approvals", asks("tell_at_last"));
+    server.until_listed("containments", |c| c["simulated"] == true);
 }
 
 /// The names of series that a text of metrics declares.

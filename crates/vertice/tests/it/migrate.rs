@@ -6,7 +6,7 @@ use std::process::{Command, Output, Stdio};
 use serde_json::Value;
 use vertice_testkit::postgres::Postgres;
 
-use crate::process::{Server, vertice};
+use crate::process::{Server, until, vertice};
 
 /// Addresses that guess passwords, so that there are detections, threats, plans and questions.
 fn guessing() -> String {
@@ -51,12 +51,17 @@ fn a_data_directory_is_moved_once_and_its_audit_still_proves_itself() {
     assert_eq!(server.stop(), Some(0));
     let nowhere = at(&mut migrate(), "postgres://vertice@127.0.0.1:9/defense", &data);
     assert!(nowhere.status.code() == Some(4) && said(&nowhere).contains("check the host"), "{}", said(&nowhere));
-    // Killed a few times on its way, wherever it is then.
-    for _ in 0..3 {
+    // Killed on its way a little later each time.
+    let places = [
+        "to_regclass('vertice.log') IS NOT NULL",
+        "EXISTS (SELECT FROM vertice.log)",
+        "EXISTS (SELECT FROM vertice.record)",
+    ];
+    for place in places {
         let mut child = migrate();
         child.env("DATABASE_URL", &url).env("VERTICE_DATA_DIR", &data).stdout(Stdio::null()).stderr(Stdio::null());
         let mut child = child.spawn().unwrap();
-        while postgres.sql("defense", "SELECT to_regclass('vertice.log') IS NOT NULL") == "f" {}
+        until("it has come so far", || postgres.sql("defense", &format!("SELECT {place}")) == "t");
         child.kill().unwrap();
         child.wait().unwrap();
     }

@@ -340,12 +340,7 @@ fn a_threat_of_the_server_is_planned_for_and_what_waits_is_not_started_again() {
         let Output { status, stdout, stderr } = command.output().expect("it runs");
         (status.code(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
     };
-    let threat = loop {
-        let threats = server.get("/api/v1/defense/threats/active");
-        if let Some(id) = threats["items"][0]["threat_id"].as_str() {
-            break id.to_owned();
-        }
-    };
+    let threat = server.until_listed("threats/active", |_| true)["threat_id"].as_str().unwrap().to_owned();
     let (code, text, told) = run(&["plan", "brute_force_response", &threat[..8]], KEY);
     assert!(code == Some(0) && text.contains("source_ip=203.0.113.9"), "{text}{told}");
     let (code, _, told) = run(&["run", "brute_force_response", &threat[..8]], KEY);

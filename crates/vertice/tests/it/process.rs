@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -12,6 +13,30 @@ pub fn vertice() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_vertice"));
     command.env_remove("VERTICE_API_KEY").env("RUST_BACKTRACE", "1");
     command
+}
+
+/// What comes about while this looks for it; `None` after three minutes at the least, in which only what will never
+/// come about does not. Pauses between two looks, so that what is waited for gets the processor.
+fn awaited<T>(mut look: impl FnMut() -> Option<T>) -> Option<T> {
+    (0..9_000).find_map(|_| {
+        let found = look();
+        if found.is_none() {
+            pause(20);
+        }
+        found
+    })
+}
+
+/// Waits until something is so.
+#[track_caller]
+pub fn until(what: &str, mut so: impl FnMut() -> bool) {
+    assert!(awaited(|| so().then_some(())).is_some(), "it never came about that {what}");
+}
+
+/// Lets some milliseconds go by.
+pub fn pause(ms: u64) {
+    let (_keep, never) = mpsc::channel::<()>();
+    let _ = never.recv_timeout(Duration::from_millis(ms));
 }
 
 /// The API key that every server of these tests is given.
@@ -152,13 +177,23 @@ impl Server {
 
     /// Waits until everything in the log has been judged.
     pub fn settled(&self) -> Value {
-        loop {
-            let status = self.get("/api/v1/status");
-            if status["lag"].as_u64() == Some(0) {
-                return status;
-            }
-            std::thread::yield_now();
-        }
+        let mut status = Value::Null;
+        let settled = awaited(|| {
+            status = self.get("/api/v1/status");
+            (status["lag"].as_u64() == Some(0)).then(|| status.clone())
+        });
+        settled.unwrap_or_else(|| panic!("it is not judged: {status:#}"))
+    }
+
+    /// Waits until a list has a record that is wanted.
+    #[track_caller]
+    pub fn until_listed(&self, list: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        let mut items = Vec::new();
+        let found = awaited(|| {
+            items = self.all(&format!("/api/v1/defense/{list}"));
+            items.iter().find(|item| wanted(item)).cloned()
+        });
+        found.unwrap_or_else(|| panic!("{items:#?}"))
     }
 }
 

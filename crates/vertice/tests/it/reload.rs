@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use serde_json::Value;
 
-use crate::process::{KEY, Server, vertice};
+use crate::process::{KEY, Server, until, vertice};
 
 /// A rule that finds failed logins of one user.
 fn rule(dir: &Path, name: &str, text: &str) {
@@ -39,9 +39,7 @@ fn digest(server: &Server) -> String {
 
 /// Waits until another content is in force than this.
 fn changed(server: &Server, from: &str) {
-    while digest(server) == from {
-        std::thread::yield_now();
-    }
+    until("another content is in force", || digest(server) != from);
 }
 
 fn reload(server: &Server) -> (Option<i32>, String) {

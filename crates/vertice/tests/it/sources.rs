@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::process::{Server, vertice};
+use crate::process::{Server, until, vertice};
 
 /// A failed login as sshd writes it, with a number to know it by.
 fn line(n: usize) -> String {
@@ -28,14 +28,12 @@ fn append(path: &Path, numbers: std::ops::Range<usize>) {
 
 /// Waits until so many events are in the log, and returns their lines in order.
 fn lines(server: &Server, wanted: usize) -> Vec<String> {
-    loop {
-        let page = server.get("/api/v1/events?limit=1000");
-        let items = page["items"].as_array().unwrap();
-        if items.len() >= wanted {
-            return items.iter().map(|e| e["raw"]["line"].as_str().unwrap().to_owned()).collect();
-        }
-        std::thread::yield_now();
-    }
+    let mut items = Vec::new();
+    until("so many events are in the log", || {
+        items = server.get("/api/v1/events?limit=1000")["items"].as_array().unwrap().clone();
+        items.len() >= wanted
+    });
+    items.iter().map(|e| e["raw"]["line"].as_str().unwrap().to_owned()).collect()
 }
 
 fn wanted(numbers: std::ops::Range<usize>) -> Vec<String> {

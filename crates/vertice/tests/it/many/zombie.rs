@@ -14,6 +14,7 @@ fn three(dir: &Path, postgres: &Postgres, name: &str, received: &Arc<Received>) 
     let further = live(dir, &receiver(received)).replace("default = true", "honours_key = false, default = true");
     let site = Site::new(dir, postgres, name, &format!("m{}-{name}-events", std::process::id()), &further);
     let (all, logs): (Vec<Server>, Vec<PathBuf>) = (0..3).map(|instance| site.start_telling(instance)).unzip();
+    until_shared(&all);
     settled_with(0, &site, &all);
     let logs = all.iter().map(Server::pid).zip(logs).collect();
     (site, all, logs)
