@@ -129,6 +129,8 @@ fn what_was_told_before_something_was_left_is_heard_before_it() {
         let wish = SuppressionWish::Propose { reason: String::new() };
         let left = Input::Suppress { scope, wish, by: Principal("ana".into()) };
         let accepted = all_shards.append_blocking(left).unwrap();
+        // Whoever left it may hear of the commit before the shard's owner does.
+        until(&home, accepted.first.0);
         assert_eq!((accepted.shard, heard(&home).len() as u64), (0, n), "before {}", accepted.first);
         let inputs = home.read(Position(1), 10_000).unwrap();
         let before = inputs.iter().take_while(|(stamp, _)| stamp.position < accepted.first);
